@@ -1,0 +1,315 @@
+/**
+ * The ledger: who holds each number, and why nobody may have it. The one owner of state that changes.
+ *
+ *   Services (the truth, as the watch shows them) ──► holders ─┐
+ *   table entries (Held, Released until …)        ──► entries ─┼──► taken: one bit a number
+ *   refusals of the apiserver (until …)           ──► resting  ┤
+ *   blocks of the table that cannot be read       ──► unreadable
+ *
+ * A Held entry whose Service does not have the number is a reservation. What a call changed is collected and
+ * fetched with `drain`: entries to write to the table, numbers that became free, numbers to count again.
+ * Nothing here does I/O or reads a clock: times come in as arguments.
+ */
+import { numbersOf, portIdentity, type ServicePort, type ServiceView } from '../api/service.ts';
+import { lowestFree } from '../ports/pick.ts';
+import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
+import { concerns, HISTORY, previousOwners, released, sameHolding } from './entry.ts';
+import type { Range } from './range.ts';
+import type { Decision, Entry, Holding, LedgerView, Millis, Owner, PortGrant } from './types.ts';
+import { createWaiting } from './waiting.ts';
+
+/** The apiserver's refusals of a number: 1, 2, 4 … 30 s until it is tried again. */
+const REFUSAL_FIRST: Millis = 1_000;
+const REFUSAL_LONGEST: Millis = 30_000;
+
+export interface LedgerChanges {
+  /** By number; undefined: the table shall have no entry. */
+  readonly entries: ReadonlyMap<Port, Entry | undefined>;
+  /** Services, by namespace/name, that can be served now. */
+  readonly wake: readonly string[];
+  /** Numbers whose holding changed. */
+  readonly touched: ReadonlySet<Port>;
+}
+
+export interface Ledger extends LedgerView {
+  /** A Service as the watch shows it: before, after, or both. `cooldownOf` gives ms for the name of a PortRange. */
+  observe(before: ServiceView | undefined, after: ServiceView | undefined, now: Millis): void;
+  /** Folds a decision in, so that the next one sees it. */
+  fold(service: ServiceView, request: string, decision: Decision, now: Millis): void;
+  /** Takes an entry from the table as it is, without asking for it to be written. */
+  restore(port: Port, entry: Entry, now: Millis): void;
+  /** Its owner is gone for good: the number rests, then is free. */
+  release(port: Port, now: Millis): void;
+  /** The apiserver refused this number to this Service: its reservation ends and nobody gets the number for a while. */
+  refused(uid: string, port: Port, now: Millis): void;
+  /** Numbers of a table block that cannot be read: not given out until it is. */
+  setUnreadable(ports: Iterable<Port>, unreadable: boolean): void;
+  /** Lets what has rested long enough be free. */
+  advance(now: Millis): void;
+  /** Drops entries that were released longer ago than history is kept. */
+  forgetHistory(now: Millis): void;
+  /** When `advance` is next worth calling; Infinity if never. */
+  nextDeadline(): Millis;
+  /** Changes since the last call. */
+  drain(ranges: ReadonlyMap<string, Range>): LedgerChanges;
+  entry(port: Port): Entry | undefined;
+  entries(): IterableIterator<[Port, Entry]>;
+}
+
+export function createLedger(options: { cooldownOf: (range: string) => Millis }): Ledger {
+  const holders = new Map<Port, Owner[]>();
+  const entries = new Map<Port, Entry>();
+  const heldBy = new Map<string, Map<Port, Entry>>();
+  const releasedBy = new Map<string, Set<Port>>();
+  /** Until when: with a Released entry a cooldown, without any entry a refusal. */
+  const resting = new Map<Port, Millis>();
+  const strikes = new Map<Port, number>();
+  const unreadable = portSet();
+  const taken = portSet();
+  const waiting = createWaiting();
+  let changed = new Map<Port, Entry | undefined>();
+  let touched = new Set<Port>();
+  let someoneMayBeServed = false;
+  let soonest = Number.POSITIVE_INFINITY;
+
+  /** Recomputes the one bit of a number from all that is known about it. */
+  function settleBit(port: Port): void {
+    touched.add(port);
+    const isTaken =
+      holders.has(port) || entries.get(port)?.state === 'Held' || resting.has(port) || has(unreadable, port);
+    if (isTaken) add(taken, port);
+    else if (has(taken, port)) {
+      remove(taken, port);
+      someoneMayBeServed = true;
+    }
+  }
+
+  function rest(port: Port, until: Millis, now: Millis): void {
+    if (until <= now) return;
+    resting.set(port, until);
+    soonest = Math.min(soonest, until);
+  }
+
+  function put(port: Port, entry: Entry | undefined, now: Millis): void {
+    const before = entries.get(port);
+    if (before?.state === 'Held') {
+      const own = heldBy.get(before.uid);
+      own?.delete(port);
+      if (own?.size === 0) heldBy.delete(before.uid);
+    } else if (before !== undefined) releasedBy.get(before.service)?.delete(port);
+    if (entry === undefined) entries.delete(port);
+    else entries.set(port, entry);
+    resting.delete(port);
+    if (entry?.state === 'Held') heldBy.set(entry.uid, (heldBy.get(entry.uid) ?? new Map()).set(port, entry));
+    else if (entry !== undefined) {
+      releasedBy.set(entry.service, (releasedBy.get(entry.service) ?? new Set()).add(port));
+      rest(port, entry.until ?? 0, now);
+    }
+    settleBit(port);
+  }
+
+  function write(port: Port, entry: Entry | undefined, now: Millis): void {
+    changed.set(port, entry);
+    put(port, entry, now);
+  }
+
+  function forgetHolder(port: Port, uid: string): void {
+    const left = (holders.get(port) ?? []).filter((owner) => owner.uid !== uid);
+    if (left.length > 0) holders.set(port, left);
+    else holders.delete(port);
+    // Somebody let go of the number before our eyes: what made the apiserver refuse it may be over.
+    strikes.delete(port);
+    if (!entries.has(port)) resting.delete(port);
+    settleBit(port);
+  }
+
+  function release(port: Port, now: Millis): void {
+    const entry = entries.get(port);
+    if (entry?.state === 'Held') write(port, released(entry, now, options.cooldownOf(entry.range)), now);
+  }
+
+  function isFreeFor(port: Port, owner: Owner, ports: readonly ServicePort[]): boolean {
+    if (!has(taken, port)) return true;
+    if (has(unreadable, port)) return false;
+    if (holders.get(port)?.some(({ uid }) => uid !== owner.uid)) return false;
+    const entry = entries.get(port);
+    if (entry?.state === 'Held') return entry.uid === owner.uid;
+    if (entry === undefined) return !resting.has(port);
+    return !resting.has(port) || (entry.service === owner.key && concerns(entry.ports, ports));
+  }
+
+  function holding(port: Port): Holding | undefined {
+    const entry = entries.get(port);
+    const [owner] = holders.get(port) ?? [];
+    if (owner !== undefined)
+      return { by: 'service', owner, managed: entry?.state === 'Held' && entry.uid === owner.uid };
+    if (has(unreadable, port)) return { by: 'unreadable' };
+    const until = resting.get(port) ?? 0;
+    if (entry?.state === 'Held') return { by: 'reservation', owner: { key: entry.service, uid: entry.uid } };
+    if (!resting.has(port)) return undefined;
+    if (entry === undefined) return { by: 'refusal', until };
+    return { by: 'cooldown', last: { key: entry.service, uid: entry.uid }, ports: entry.ports, until };
+  }
+
+  /** Entries of the Service that it no longer has, and that the decision does not give it, end here. */
+  function foldEntries(
+    service: ServiceView,
+    wanted: ReadonlyMap<Port, Entry>,
+    unmanaged: boolean,
+    now: Millis,
+  ): void {
+    const present = new Set(numbersOf(service));
+    for (const port of heldBy.get(service.uid)?.keys() ?? []) {
+      if (wanted.has(port)) continue;
+      if (!present.has(port)) release(port, now);
+      else if (unmanaged) write(port, undefined, now);
+    }
+    for (const [port, entry] of wanted) {
+      const before = entries.get(port);
+      // Two live Services on one number: the table can name one, and it stays the one it named.
+      const isAnothers = before?.state === 'Held' && before.uid !== service.uid;
+      if (isAnothers && holders.get(port)?.some(({ uid }) => uid === before.uid)) continue;
+      if (before === undefined || !sameHolding(before, entry)) write(port, entry, now);
+    }
+  }
+
+  return {
+    holding,
+    isFreeFor,
+    entriesOf: (uid) => heldBy.get(uid) ?? NO_ENTRIES,
+    returnable(owner, ports) {
+      const own = [...(releasedBy.get(owner.key) ?? [])].filter((port) => {
+        const entry = entries.get(port);
+        return entry !== undefined && concerns(entry.ports, ports) && isFreeFor(port, owner, ports);
+      });
+      const releasedAt = (port: Port): Millis => entries.get(port)?.released ?? 0;
+      return own.toSorted((a, b) => releasedAt(b) - releasedAt(a) || a - b);
+    },
+    lowestFree: (range, count) => lowestFree(range.effective, taken, count),
+    freeBehindWaiters: (range, key) => waiting.leftFor(range.name, key, countWithout(range.effective, taken)),
+
+    observe(before, after, now) {
+      const gone = new Set(before === undefined ? [] : numbersOf(before));
+      for (const port of after === undefined ? [] : numbersOf(after)) {
+        if (!gone.delete(port) && after !== undefined) {
+          strikes.delete(port);
+          holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
+          settleBit(port);
+        }
+      }
+      if (before === undefined) return;
+      for (const port of gone) forgetHolder(port, before.uid);
+      if (after !== undefined) return;
+      for (const port of heldBy.get(before.uid)?.keys() ?? []) release(port, now);
+      if (waiting.remove(before.key)) someoneMayBeServed = true;
+    },
+
+    fold(service, request, decision, now) {
+      const waited = waiting.remove(service.key);
+      if (decision.do === 'refuse') {
+        const [range] = decision.waitsFor;
+        if (range === undefined) someoneMayBeServed ||= waited;
+        else
+          waiting.put(range.slice('range/'.length), {
+            key: service.key,
+            createdAt: service.createdAt,
+            need: decision.need,
+          });
+        return foldEntries(service, NO_ENTRIES, false, now);
+      }
+      someoneMayBeServed ||= waited;
+      if (decision.do === 'ignore') return foldEntries(service, NO_ENTRIES, true, now);
+      const wanted = new Map<Port, Entry>();
+      for (const grant of decision.grants) {
+        wanted.set(
+          grant.number,
+          heldEntry(service, decision.range, request, grant, entries.get(grant.number), now),
+        );
+      }
+      foldEntries(service, wanted, false, now);
+    },
+
+    restore: put,
+    release,
+
+    refused(uid, port, now) {
+      if (entries.get(port)?.uid !== uid) return;
+      const strike = (strikes.get(port) ?? 0) + 1;
+      strikes.set(port, strike);
+      write(port, undefined, now);
+      rest(port, now + Math.min(REFUSAL_LONGEST, REFUSAL_FIRST * 2 ** (strike - 1)), now);
+      settleBit(port);
+    },
+
+    setUnreadable(ports, isUnreadable) {
+      for (const port of ports) {
+        if (isUnreadable) add(unreadable, port);
+        else remove(unreadable, port);
+        settleBit(port);
+      }
+    },
+
+    advance(now) {
+      if (now < soonest) return;
+      soonest = Number.POSITIVE_INFINITY;
+      for (const [port, until] of resting) {
+        if (until > now) {
+          soonest = Math.min(soonest, until);
+          continue;
+        }
+        resting.delete(port);
+        settleBit(port);
+      }
+    },
+
+    forgetHistory(now) {
+      for (const [port, entry] of entries) {
+        if (entry.state === 'Released' && (entry.until ?? 0) + HISTORY < now) write(port, undefined, now);
+      }
+    },
+
+    nextDeadline: () => soonest,
+
+    drain(ranges) {
+      const changes = { entries: changed, touched, wake: someoneMayBeServed ? servable(ranges) : [] };
+      changed = new Map();
+      touched = new Set();
+      someoneMayBeServed = false;
+      return changes;
+    },
+
+    entry: (port) => entries.get(port),
+    entries: () => entries.entries(),
+  };
+
+  function servable(ranges: ReadonlyMap<string, Range>): string[] {
+    return waiting.ranges().flatMap((name) => {
+      const range = ranges.get(name);
+      return range === undefined ? [] : waiting.servable(name, countWithout(range.effective, taken));
+    });
+  }
+}
+
+const NO_ENTRIES: ReadonlyMap<Port, Entry> = new Map();
+
+function heldEntry(
+  service: ServiceView,
+  range: string,
+  request: string,
+  { ports }: PortGrant,
+  before: Entry | undefined,
+  now: Millis,
+): Entry {
+  const continues = before?.state === 'Held' && before.uid === service.uid;
+  const previous = continues ? (before.previous ?? []) : previousOwners(before, service.key);
+  return {
+    state: 'Held',
+    service: service.key,
+    uid: service.uid,
+    ports: ports.map(portIdentity),
+    range,
+    request,
+    since: continues ? before.since : now,
+    ...(previous.length === 0 ? {} : { previous }),
+  };
+}

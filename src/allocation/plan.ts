@@ -1,0 +1,97 @@
+import { has, type Port } from '../ports/portSet.ts';
+import { concerns } from './entry.ts';
+import type { Range } from './range.ts';
+import type { Situation, Slot } from './situation.ts';
+import type { PortGrant } from './types.ts';
+
+/** Which number each slot gets from one range. */
+export interface Plan {
+  readonly grants: readonly PortGrant[];
+  /** Numbers that differ from what the Service has: they must be written. */
+  readonly writes: number;
+  /** Numbers held before that the Service leaves by its own wish. */
+  readonly leaves: readonly Port[];
+}
+
+/** The range cannot serve all slots: all or nothing. */
+export interface Shortage {
+  /** How many numbers it lacks, and how many there are for it. */
+  readonly need: number;
+  readonly available: number;
+}
+
+/**
+ * Finds a number for every slot. Kept: what is held under the same request, and every claim, wherever it lies;
+ * what fits. The others get, in this order: the number reserved before a crash, the number they had before,
+ * the lowest free one that no earlier waiter is about to get.
+ */
+export function planFor(situation: Situation, range: Range): Plan | Shortage {
+  const { ledger, owner } = situation;
+  const chosen = new Map<Slot, Port>();
+  const used = new Set<Port>();
+  const choose = (slot: Slot, number: Port): void => {
+    chosen.set(slot, number);
+    used.add(number);
+  };
+  for (const slot of situation.slots) if (stays(situation, slot, range)) choose(slot, slot.number);
+  const open = (): Slot[] => situation.slots.filter((slot) => !chosen.has(slot));
+  for (const slot of open()) {
+    const reserved = [...situation.entries]
+      .filter(([, entry]) => concerns(entry.ports, slot.ports))
+      .map(([port]) => port);
+    const number = [...reserved, ...ledger.returnable(owner, slot.ports)].find(
+      (port) => has(range.effective, port) && !used.has(port) && ledger.isFreeFor(port, owner, slot.ports),
+    );
+    if (number !== undefined) choose(slot, number);
+  }
+  const rest = open();
+  // Of the numbers chosen so far, those that anybody could have count against those who wait longer.
+  const contested = [...used].filter((number) => ledger.holding(number) === undefined).length;
+  const need = rest.length + contested;
+  if (need > 0) {
+    const free = ledger.lowestFree(range, need).filter((number) => !used.has(number));
+    const available = Math.min(ledger.freeBehindWaiters(range, owner.key), free.length + contested);
+    if (available < need) return { need, available };
+    for (const [i, slot] of rest.entries()) choose(slot, free[i] ?? 0);
+  }
+  return toPlan(situation, chosen);
+}
+
+/** Whether the slot keeps the number it has. */
+function stays(situation: Situation, slot: Slot, range: Range): boolean {
+  switch (slot.state) {
+    case 'claimed':
+      return true;
+    case 'held':
+      return !situation.requestChanged || has(range.effective, slot.number);
+    case 'random':
+      return fits(situation, slot, range) && !hasNumberToReturnTo(situation, slot, range);
+    case 'none':
+      return false;
+  }
+}
+
+function fits({ ledger, owner }: Situation, { number, ports }: Slot, range: Range): boolean {
+  return has(range.effective, number) && ledger.isFreeFor(number, owner, ports);
+}
+
+/** A re-created Service gets its number back while that rests for it, even if the random one would fit. */
+function hasNumberToReturnTo({ ledger, owner }: Situation, { ports }: Slot, range: Range): boolean {
+  return ledger
+    .returnable(owner, ports)
+    .some((port) => has(range.effective, port) && ledger.holding(port)?.by === 'cooldown');
+}
+
+function toPlan({ slots }: Situation, chosen: ReadonlyMap<Slot, Port>): Plan {
+  const grants = new Map<Port, PortGrant>();
+  let writes = 0;
+  const leaves: Port[] = [];
+  for (const slot of slots) {
+    const number = chosen.get(slot) ?? slot.number;
+    grants.set(number, { number, ports: [...(grants.get(number)?.ports ?? []), ...slot.ports] });
+    if (number === slot.number && slot.ports.every(({ nodePort }) => nodePort === number)) continue;
+    writes += 1;
+    if (slot.state === 'held') leaves.push(slot.number);
+  }
+  return { grants: [...grants.values()], writes, leaves };
+}

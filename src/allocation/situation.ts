@@ -1,0 +1,78 @@
+import { FIELD_MANAGER } from '../api/names.ts';
+import { readHoldings } from '../api/holdings.ts';
+import type { ServicePort } from '../api/service.ts';
+import type { Port } from '../ports/portSet.ts';
+import type { Entry, Owner, Request, Snapshot } from './types.ts';
+
+/**
+ * Ports of a Service that have, or shall have, one number: entries that share a `port` (TCP+UDP). Where somebody
+ * pinned two numbers on one `port`, each number is a slot of its own.
+ */
+export interface Slot {
+  readonly ports: readonly ServicePort[];
+  /** What it has now; 0: nothing yet. */
+  readonly number: Port | 0;
+  /**
+   * held: granted before. claimed: another manager owns the number. random: the apiserver picked it.
+   * none: no number yet.
+   */
+  readonly state: 'held' | 'claimed' | 'random' | 'none';
+  /** The manager that made the claim. */
+  readonly claimedBy?: string;
+}
+
+/** A managed Service seen through what was granted to it: what every check looks at. */
+export interface Situation extends Snapshot {
+  readonly request: Request;
+  readonly owner: Owner;
+  readonly slots: readonly Slot[];
+  /** The table's entries of this Service, reservations included. */
+  readonly entries: ReadonlyMap<Port, Entry>;
+  /** The range that what it holds was granted from, when it holds anything and that is known. */
+  readonly grantedFrom: string | undefined;
+  /** Its own request differs from the one that was honoured: it wants to move. A lost record counts as unchanged. */
+  readonly requestChanged: boolean;
+}
+
+/** Puts together who holds what. The table is asked first, then the condition, which survives a lost table. */
+export function situationOf(snapshot: Snapshot, request: Request): Situation {
+  const { service, ledger } = snapshot;
+  const entries = ledger.entriesOf(service.uid);
+  const told = service.condition === undefined ? undefined : readHoldings(service.condition.message);
+  const isHeld = (number: Port): boolean => entries.has(number) || (told?.numbers.includes(number) ?? false);
+  const slots = slotsOf(service.ports, isHeld);
+  const held = slots.flatMap(({ state, number }) => (state === 'held' ? (entries.get(number) ?? []) : []));
+  return {
+    ...snapshot,
+    request,
+    owner: { key: service.key, uid: service.uid },
+    slots: slots.filter(({ number }) => number !== 0 || service.allocatesNodePorts),
+    entries,
+    grantedFrom: held[0]?.range ?? told?.range,
+    requestChanged: held.some((entry) => entry.request !== request.text),
+  };
+}
+
+function slotsOf(ports: readonly ServicePort[], isHeld: (number: Port) => boolean): Slot[] {
+  const byPort = new Map<string, ServicePort[]>();
+  for (const port of ports) {
+    const blank = port.nodePort === 0;
+    const number = blank
+      ? (ports.find((p) => p.port === port.port && p.nodePort !== 0)?.nodePort ?? 0)
+      : port.nodePort;
+    const id = `${port.port}/${number}`;
+    byPort.set(id, [...(byPort.get(id) ?? []), port]);
+  }
+  return [...byPort.values()].map((together) => slotOf(together, isHeld));
+}
+
+function slotOf(ports: readonly ServicePort[], isHeld: (number: Port) => boolean): Slot {
+  const number = ports.find(({ nodePort }) => nodePort !== 0)?.nodePort ?? 0;
+  if (number === 0) return { ports, number, state: 'none' };
+  if (isHeld(number)) return { ports, number, state: 'held' };
+  const claimedBy = ports.find(({ owner }) => owner !== undefined && owner !== FIELD_MANAGER)?.owner;
+  // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
+  return claimedBy === undefined
+    ? { ports, number, state: 'random' }
+    : { ports, number, state: 'claimed', claimedBy };
+}

@@ -1,0 +1,142 @@
+import type { Verdict } from '../api/reasons.ts';
+import type { ServicePort, ServiceView } from '../api/service.ts';
+import type { Port } from '../ports/portSet.ts';
+import type { Range } from './range.ts';
+
+/** Milliseconds since 1970. */
+export type Millis = number;
+
+/** A Service by namespace/name, and by UID: a re-created one is somebody else with the same address. */
+export interface Owner {
+  readonly key: string;
+  readonly uid: string;
+}
+
+/** Who holds a number, or why nobody may have it now. A number without a holding is free. */
+export type Holding =
+  | { readonly by: 'service'; readonly owner: Owner; readonly managed: boolean }
+  /** Written to the table, not yet seen on the Service. */
+  | { readonly by: 'reservation'; readonly owner: Owner }
+  /** Released by us; only its last owner, for one of the same ports, may have it before `until`. */
+  | {
+      readonly by: 'cooldown';
+      readonly last: Owner;
+      readonly ports: readonly string[];
+      readonly until: Millis;
+    }
+  /** The apiserver said "already allocated" although nobody is seen to hold it. */
+  | { readonly by: 'refusal'; readonly until: Millis }
+  /** Its table block cannot be read: unknown is not empty. */
+  | { readonly by: 'unreadable' };
+
+/** What a Service asks for, normalised. */
+export interface Request {
+  /** Names of PortRanges, in the order to try them. */
+  readonly ranges: readonly string[];
+  /** The normal form, which table entries record: two requests are the same when their texts are. */
+  readonly text: string;
+}
+
+/** A request that cannot be understood, and the sentence that says why. */
+export interface Malformed {
+  readonly malformed: string;
+}
+
+/** A Namespace as the cache keeps it. */
+export interface NamespaceView {
+  readonly key: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** Everything one decision may look at. Nothing else counts: same snapshot, same decision. */
+export interface Snapshot {
+  readonly now: Millis;
+  readonly service: ServiceView;
+  /** Absent while the watch has not shown it yet. */
+  readonly namespace: NamespaceView | undefined;
+  readonly request: Request | Malformed | null;
+  readonly ranges: ReadonlyMap<string, Range>;
+  readonly ledger: LedgerView;
+}
+
+/** What the ledger knows, read-only. */
+export interface LedgerView {
+  /** Who holds the number; undefined: it is free. */
+  holding(port: Port): Holding | undefined;
+  /** Free for this Service: nobody holds it but itself, its own reservation, or a cooldown that it may end. */
+  isFreeFor(port: Port, owner: Owner, ports: readonly ServicePort[]): boolean;
+  /** The numbers that the table gives to this Service, by number. */
+  entriesOf(uid: string): ReadonlyMap<Port, Entry>;
+  /** Numbers this namespace/name held before that it may have back now, the latest first. */
+  returnable(owner: Owner, ports: readonly ServicePort[]): readonly Port[];
+  /** The lowest numbers of the range that are free for anybody, at most `count`. */
+  lowestFree(range: Range, count: number): Port[];
+  /** How many numbers of the range are free for anybody, less those that earlier waiters will take. */
+  freeBehindWaiters(range: Range, key: string): number;
+}
+
+/** An entry of the allocation table, as the table's documentation describes it. */
+export interface Entry {
+  readonly state: 'Held' | 'Released';
+  /** namespace/name */
+  readonly service: string;
+  readonly uid: string;
+  /** `http:80/TCP` */
+  readonly ports: readonly string[];
+  /** The PortRange that it counts for. */
+  readonly range: string;
+  /** The normalised request that was honoured. */
+  readonly request: string;
+  readonly since: Millis;
+  /** Released only: when its owner lost the number. */
+  readonly released?: Millis;
+  /** Released only: it rests until then. */
+  readonly until?: Millis;
+  /** Owners before this one, latest first, at most 3. */
+  readonly previous?: readonly PreviousOwner[];
+}
+
+export interface PreviousOwner {
+  readonly service: string;
+  readonly from: Millis;
+  readonly to: Millis;
+}
+
+/** One number for all entries of `spec.ports` that share a `port`: TCP and UDP on one number. */
+export interface PortGrant {
+  readonly number: Port;
+  readonly ports: readonly ServicePort[];
+}
+
+/** What must change before a waiting Service is worth deciding again. */
+export type WaitKey = `range/${string}`;
+
+export type Decision =
+  /** Not ours: never written. */
+  | { readonly do: 'ignore' }
+  /** It has what it asks for; nothing to write on `spec`. */
+  | {
+      readonly do: 'keep';
+      readonly range: string;
+      readonly grants: readonly PortGrant[];
+      readonly verdict: Verdict;
+    }
+  | {
+      readonly do: 'assign';
+      readonly range: string;
+      readonly grants: readonly PortGrant[];
+      readonly verdict: Verdict;
+      /** Numbers that it holds now and leaves by its own wish. */
+      readonly leaves: readonly Port[];
+    }
+  | {
+      readonly do: 'refuse';
+      /** The first range it asked for; empty when the request names none. */
+      readonly range: string;
+      readonly verdict: Verdict;
+      readonly waitsFor: readonly WaitKey[];
+      /** How many numbers it is short of. */
+      readonly need: number;
+    };

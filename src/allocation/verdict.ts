@@ -1,0 +1,77 @@
+import { FIELD_MANAGER } from '../api/names.ts';
+import { namedNumbers } from '../api/holdings.ts';
+import type { Verdict } from '../api/reasons.ts';
+import { quote } from '../api/text.ts';
+import { format, has, type Port } from '../ports/portSet.ts';
+import { admits, type Range } from './range.ts';
+import type { Situation, Slot } from './situation.ts';
+import type { PortGrant } from './types.ts';
+
+/** A range may have thousands of spans' text; a sentence needs the first few. */
+const SPANS_SHOWN = 120;
+
+/** What a Service that is served shall show. Depends on the present alone, so that deciding again says the same. */
+export function servedVerdict(situation: Situation, name: string, grants: readonly PortGrant[]): Verdict {
+  const holds = `holds ${namedNumbers(grants.flatMap(({ ports, number }) => ports.map((port) => [port, number] as const)))}`;
+  for (const { number } of grants) {
+    const why = whyOutside(situation, name, number);
+    if (why !== undefined) return { reason: 'HeldOutOfRange', message: `${holds} outside ${name}: ${why}` };
+  }
+  return { reason: servedReason(situation, grants), message: `${holds} from ${name}` };
+}
+
+/** Adopted: nothing was written. What is shown already stays; where it is lost, our mark on a number tells. */
+function servedReason({ service, slots }: Situation, grants: readonly PortGrant[]): 'Assigned' | 'Adopted' {
+  const unchanged = grants.every(({ number, ports }) => ports.every(({ nodePort }) => nodePort === number));
+  if (!unchanged) return 'Assigned';
+  const shown = service.condition?.reason;
+  const allHeld = slots.every(({ state }) => state === 'held');
+  if (allHeld && (shown === 'Assigned' || shown === 'Adopted')) return shown;
+  return service.ports.some(({ owner }) => owner === FIELD_MANAGER) ? 'Assigned' : 'Adopted';
+}
+
+/** Why the range would not give this number now; undefined: it would. */
+function whyOutside(situation: Situation, name: string, number: Port): string | undefined {
+  const range = situation.ranges.get(name);
+  if (range === undefined) return `PortRange ${quote(name)} does not exist`;
+  if (!admits(range, situation.service.namespace, situation.namespace)) {
+    return `${name} does not admit namespace ${situation.service.namespace}`;
+  }
+  if (has(range.effective, number)) return undefined;
+  return [placeOf(range, number), pinnedBy(situation.slots, number)].filter(Boolean).join(', ');
+}
+
+function placeOf(range: Range, number: Port): string {
+  if (!has(range.declared, number)) {
+    const ports = format(range.declared);
+    const shown = ports.length > SPANS_SHOWN ? `${ports.slice(0, SPANS_SHOWN)}…` : ports;
+    return `${range.name} (${shown}) does not contain ${number}`;
+  }
+  const [older] = range.losesTo.filter(({ spans }) => has(spans, number));
+  return older === undefined
+    ? `${range.name} excludes ${number}`
+    : `${number} belongs to the older PortRange ${older.name}`;
+}
+
+function pinnedBy(slots: readonly Slot[], number: Port): string {
+  const owner = slots
+    .find((slot) => slot.number === number)
+    ?.ports.find(({ owner }) => owner !== undefined)?.owner;
+  return owner === undefined || owner === FIELD_MANAGER ? '' : `pinned by ${quote(owner)}`;
+}
+
+/** What a refused Service shows: what it holds all the same, what is missing and why, and where it is meanwhile. */
+export function refusalMessage({ slots, grantedFrom, ranges }: Situation, objection: string): string {
+  const held = slots.filter(({ state }) => state === 'held');
+  const random = slots.filter(({ state }) => state === 'random');
+  const list = (some: readonly Slot[]): string =>
+    namedNumbers(some.flatMap(({ ports, number }) => ports.map((port) => [port, number] as const)));
+  const isInside = ({ number }: Slot): boolean => {
+    const range = ranges.get(grantedFrom ?? '');
+    return range !== undefined && has(range.effective, number);
+  };
+  const holds = `holds ${list(held)} ${held.every(isInside) ? 'from' : 'outside'} ${grantedFrom ?? 'any'}; `;
+  const meanwhile =
+    random.length === 0 ? '' : `; temporarily on ${random.map(({ number }) => number).join(', ')}`;
+  return `${held.length === 0 ? '' : holds}${objection}${meanwhile}`;
+}

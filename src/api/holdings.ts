@@ -1,0 +1,37 @@
+import type { Port } from '../ports/portSet.ts';
+import { portLabel, type ServicePort } from './service.ts';
+
+/**
+ * The part of the condition's message that says what a Service holds, in a fixed form, because it is read back
+ * when the table is lost: `holds http 30100, dns 30053 from team-a`. Out of its range: `holds http 31234 outside
+ * team-a`. What is missing follows after a semicolon.
+ */
+export interface Holdings {
+  readonly numbers: readonly Port[];
+  /** The range they come from; absent when they lie outside of it. */
+  readonly range?: string;
+}
+
+const FORM = /^holds ((?:\S+ \d{1,5})(?:, \S+ \d{1,5})*) (from|outside) ([a-z0-9]\S*)/;
+
+/** `http 30100, dns 30053`: each number once, under the first port that has it. */
+export function namedNumbers(ports: readonly (readonly [ServicePort, Port])[]): string {
+  const seen = new Set<Port>();
+  const parts: string[] = [];
+  for (const [port, number] of ports) {
+    if (seen.has(number)) continue;
+    seen.add(number);
+    parts.push(`${portLabel(port)} ${number}`);
+  }
+  return parts.join(', ');
+}
+
+/** Reads a message back; undefined when it says nothing about holdings. Never throws: users can edit it. */
+export function readHoldings(message: string): Holdings | undefined {
+  const match = FORM.exec(message);
+  if (match === null) return undefined;
+  const [, list = '', preposition, range = ''] = match;
+  const numbers = list.split(', ').map((part) => Number(part.slice(part.lastIndexOf(' ') + 1)));
+  const name = range.replace(/[;:,]$/, '');
+  return preposition === 'from' ? { numbers, range: name } : { numbers };
+}

@@ -1,0 +1,154 @@
+import type { Port } from '../ports/portSet.ts';
+import { ANNOTATION, CONDITION_TYPE, FIELD_MANAGER } from './names.ts';
+import type { ConditionStatus } from './reasons.ts';
+
+/** One entry of `spec.ports`, in its order there. */
+export interface ServicePort {
+  /** Empty for the only port of a Service that does not name it. */
+  readonly name: string;
+  readonly port: Port;
+  readonly protocol: string;
+  /** 0: none. */
+  readonly nodePort: Port | 0;
+  /**
+   * The field manager that owns this nodePort. Absent when the apiserver picked it at random. Ours only if no
+   * other manager owns it too: who pins a number that we wrote has made a claim.
+   */
+  readonly owner?: string;
+}
+
+/** What the Service shows under our condition type. */
+export interface ShownCondition {
+  readonly status: ConditionStatus;
+  readonly reason: string;
+  readonly message: string;
+  readonly lastTransitionTime: string;
+}
+
+/**
+ * A Service as the cache keeps it: the dozen fields that decide about ports. The rest, managedFields above all,
+ * is dropped at decode: it is nine tenths of the memory.
+ */
+export interface ServiceView {
+  /** namespace/name */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** ms since 1970; the apiserver writes whole seconds. */
+  readonly createdAt: number;
+  readonly type: string;
+  readonly ports: readonly ServicePort[];
+  /** 0: none. It comes out of the same number space. */
+  readonly healthCheckNodePort: Port | 0;
+  /** False for a LoadBalancer with `allocateLoadBalancerNodePorts: false`. */
+  readonly allocatesNodePorts: boolean;
+  /** Ours only, by their full names. */
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly condition?: ShownCondition;
+}
+
+/** The parts of a Service's JSON that the projection reads. */
+export interface RawService {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+    readonly creationTimestamp: string;
+    readonly annotations?: Readonly<Record<string, string>>;
+    readonly managedFields?: readonly unknown[];
+  };
+  readonly spec?: {
+    readonly type?: string;
+    readonly ports?: readonly { name?: string; port: number; protocol?: string; nodePort?: number }[];
+    readonly healthCheckNodePort?: number;
+    readonly allocateLoadBalancerNodePorts?: boolean;
+  };
+  readonly status?: { readonly conditions?: readonly (ShownCondition & { type: string })[] };
+}
+
+/** Projects the apiserver's object to what the cache keeps. */
+export function toServiceView(raw: RawService): ServiceView {
+  const { metadata, spec = {} } = raw;
+  const namespace = metadata.namespace ?? '';
+  const owners = nodePortOwners(metadata.managedFields ?? []);
+  const condition = raw.status?.conditions?.find(({ type }) => type === CONDITION_TYPE);
+  return {
+    key: `${namespace}/${metadata.name}`,
+    namespace,
+    name: metadata.name,
+    uid: metadata.uid,
+    resourceVersion: metadata.resourceVersion,
+    createdAt: Date.parse(metadata.creationTimestamp),
+    type: spec.type ?? 'ClusterIP',
+    ports: (spec.ports ?? []).map(({ name = '', port, protocol = 'TCP', nodePort = 0 }) => {
+      const owner = nodePort === 0 ? undefined : owners.get(`${port}/${protocol}`);
+      return owner === undefined
+        ? { name, port, protocol, nodePort }
+        : { name, port, protocol, nodePort, owner };
+    }),
+    healthCheckNodePort: spec.healthCheckNodePort ?? 0,
+    allocatesNodePorts: spec.allocateLoadBalancerNodePorts !== false,
+    annotations: ourAnnotations(metadata.annotations),
+    ...(condition === undefined ? {} : { condition: shown(condition) }),
+  };
+}
+
+/** Every number that the Service occupies in the cluster's one space of node ports, each once. */
+export function numbersOf(service: ServiceView): Port[] {
+  const numbers = new Set<Port>();
+  for (const { nodePort } of service.ports) if (nodePort !== 0) numbers.add(nodePort);
+  if (service.healthCheckNodePort !== 0) numbers.add(service.healthCheckNodePort);
+  return [...numbers];
+}
+
+/** The identity of a port as the table records it: `http:80/TCP`; an unnamed one is `:80/TCP`. */
+export function portIdentity({ name, port, protocol }: ServicePort): string {
+  return `${name}:${port}/${protocol}`;
+}
+
+/** How a port is called in messages: its name, else its number. */
+export function portLabel({ name, port }: ServicePort): string {
+  return name === '' ? `${port}` : name;
+}
+
+/** By creation, then namespace/name: the order in which Services that want the same are asked. */
+export function byAge(a: { createdAt: number; key: string }, b: { createdAt: number; key: string }): number {
+  return a.createdAt - b.createdAt || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
+}
+
+function ourAnnotations(all: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
+  const ours: Record<string, string> = {};
+  for (const name of Object.values(ANNOTATION)) {
+    const value = all[name];
+    if (value !== undefined) ours[name] = value;
+  }
+  return ours;
+}
+
+function shown({ status, reason, message, lastTransitionTime }: ShownCondition): ShownCondition {
+  return { status, reason, message, lastTransitionTime };
+}
+
+/** `port/protocol` → manager, from the entries that own `f:spec.f:ports.k:{…}.f:nodePort`. */
+function nodePortOwners(managedFields: readonly unknown[]): Map<string, string> {
+  const owners = new Map<string, string>();
+  for (const field of managedFields) {
+    const { manager, fieldsV1 } = field as { manager?: string; fieldsV1?: FieldSet };
+    const ports = fieldsV1?.['f:spec']?.['f:ports'];
+    if (manager === undefined || ports === undefined) continue;
+    for (const [key, fields] of Object.entries(ports)) {
+      if (!key.startsWith('k:') || fields['f:nodePort'] === undefined) continue;
+      const { port, protocol = 'TCP' } = JSON.parse(key.slice(2)) as { port: number; protocol?: string };
+      const known = owners.get(`${port}/${protocol}`);
+      if (known === undefined || known === FIELD_MANAGER) owners.set(`${port}/${protocol}`, manager);
+    }
+  }
+  return owners;
+}
+
+interface FieldSet {
+  readonly 'f:spec'?: { readonly 'f:ports'?: Readonly<Record<string, Readonly<Record<string, unknown>>>> };
+}
