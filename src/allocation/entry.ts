@@ -42,7 +42,13 @@ export function parseEntry(text: string): Entry | undefined {
   if (sinceMs === undefined || times.some(Number.isNaN) || (state === 'Released' && untilMs === undefined))
     return undefined;
   return {
-    ...{ state, service, uid, ports, range, request, since: sinceMs },
+    state,
+    service,
+    uid,
+    ports,
+    range,
+    request,
+    since: sinceMs,
     ...(untilMs === undefined ? {} : { until: untilMs }),
     ...(releasedMs === undefined ? {} : { released: releasedMs }),
     ...readPrevious(previous),

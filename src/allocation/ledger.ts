@@ -32,14 +32,19 @@ export interface LedgerChanges {
 }
 
 export interface Ledger extends LedgerView {
-  /** A Service as the watch shows it: before, after, or both. `cooldownOf` gives ms for the name of a PortRange. */
-  observe(before: ServiceView | undefined, after: ServiceView | undefined, now: Millis): void;
+  /**
+   * A Service as the watch shows it: before, after, or both. One that is no longer shown stays the owner in the
+   * table until `gone`: a list can be older than what was seen.
+   */
+  observe(before: ServiceView | undefined, after: ServiceView | undefined): void;
   /** Folds a decision in, so that the next one sees it. */
   fold(service: ServiceView, request: string, decision: Decision, now: Millis): void;
   /** Takes an entry from the table as it is, without asking for it to be written. */
   restore(port: Port, entry: Entry, now: Millis): void;
-  /** Its owner is gone for good: the number rests, then is free. */
-  release(port: Port, now: Millis): void;
+  /** UIDs that the table gives numbers to under this namespace/name. */
+  ownersAt(key: string): readonly string[];
+  /** The Service of this UID is gone, which somebody made sure of: its numbers rest, then are free. */
+  gone(uid: string, now: Millis): void;
   /** The apiserver refused this number to this Service: its reservation ends and nobody gets the number for a while. */
   refused(uid: string, port: Port, now: Millis): void;
   /** Numbers of a table block that cannot be read: not given out until it is. */
@@ -56,10 +61,12 @@ export interface Ledger extends LedgerView {
   entries(): IterableIterator<[Port, Entry]>;
 }
 
+/** `cooldownOf`: ms that numbers of this PortRange rest after their release. */
 export function createLedger(options: { cooldownOf: (range: string) => Millis }): Ledger {
   const holders = new Map<Port, Owner[]>();
   const entries = new Map<Port, Entry>();
   const heldBy = new Map<string, Map<Port, Entry>>();
+  const uidsAt = new Map<string, Set<string>>();
   const releasedBy = new Map<string, Set<Port>>();
   /** Until when: with a Released entry a cooldown, without any entry a refusal. */
   const resting = new Map<Port, Millis>();
@@ -90,20 +97,34 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     soonest = Math.min(soonest, until);
   }
 
+  function unindex(port: Port, { state, uid, service }: Entry): void {
+    if (state === 'Released') return void releasedBy.get(service)?.delete(port);
+    const own = heldBy.get(uid);
+    own?.delete(port);
+    if (own === undefined || own.size > 0) return;
+    heldBy.delete(uid);
+    uidsAt.get(service)?.delete(uid);
+  }
+
+  function index(port: Port, entry: Entry, now: Millis): void {
+    const { state, uid, service, until = 0 } = entry;
+    if (state === 'Held') {
+      heldBy.set(uid, (heldBy.get(uid) ?? new Map<Port, Entry>()).set(port, entry));
+      uidsAt.set(service, (uidsAt.get(service) ?? new Set()).add(uid));
+    } else {
+      releasedBy.set(service, (releasedBy.get(service) ?? new Set()).add(port));
+      rest(port, until, now);
+    }
+  }
+
   function put(port: Port, entry: Entry | undefined, now: Millis): void {
     const before = entries.get(port);
-    if (before?.state === 'Held') {
-      const own = heldBy.get(before.uid);
-      own?.delete(port);
-      if (own?.size === 0) heldBy.delete(before.uid);
-    } else if (before !== undefined) releasedBy.get(before.service)?.delete(port);
-    if (entry === undefined) entries.delete(port);
-    else entries.set(port, entry);
+    if (before !== undefined) unindex(port, before);
     resting.delete(port);
-    if (entry?.state === 'Held') heldBy.set(entry.uid, (heldBy.get(entry.uid) ?? new Map()).set(port, entry));
-    else if (entry !== undefined) {
-      releasedBy.set(entry.service, (releasedBy.get(entry.service) ?? new Set()).add(port));
-      rest(port, entry.until ?? 0, now);
+    if (entry === undefined) entries.delete(port);
+    else {
+      entries.set(port, entry);
+      index(port, entry, now);
     }
     settleBit(port);
   }
@@ -188,7 +209,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     lowestFree: (range, count) => lowestFree(range.effective, taken, count),
     freeBehindWaiters: (range, key) => waiting.leftFor(range.name, key, countWithout(range.effective, taken)),
 
-    observe(before, after, now) {
+    observe(before, after) {
       const gone = new Set(before === undefined ? [] : numbersOf(before));
       for (const port of after === undefined ? [] : numbersOf(after)) {
         if (!gone.delete(port) && after !== undefined) {
@@ -200,7 +221,6 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       if (before === undefined) return;
       for (const port of gone) forgetHolder(port, before.uid);
       if (after !== undefined) return;
-      for (const port of heldBy.get(before.uid)?.keys() ?? []) release(port, now);
       if (waiting.remove(before.key)) someoneMayBeServed = true;
     },
 
@@ -230,7 +250,10 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     },
 
     restore: put,
-    release,
+    ownersAt: (key) => [...(uidsAt.get(key) ?? [])],
+    gone(uid, now) {
+      for (const port of heldBy.get(uid)?.keys() ?? []) release(port, now);
+    },
 
     refused(uid, port, now) {
       if (entries.get(port)?.uid !== uid) return;

@@ -47,7 +47,7 @@ function placeOf(range: Range, number: Port): string {
     const shown = ports.length > SPANS_SHOWN ? `${ports.slice(0, SPANS_SHOWN)}…` : ports;
     return `${range.name} (${shown}) does not contain ${number}`;
   }
-  const [older] = range.losesTo.filter(({ spans }) => has(spans, number));
+  const older = range.losesTo.find(({ spans }) => has(spans, number));
   return older === undefined
     ? `${range.name} excludes ${number}`
     : `${number} belongs to the older PortRange ${older.name}`;
