@@ -1,0 +1,161 @@
+/**
+ * Where the apiserver is and how we prove who we are. KubeConfig of client-node does the reading (kubeconfig,
+ * in-cluster, exec plugins, OIDC, token files); nothing else of that package is used.
+ *
+ * Deep import: the package's root is three times as heavy. Its own HTTP side is avoided as well, because it
+ * opens a new TLS connection for each call.
+ */
+import type { RequestOptions } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node/dist/config.js';
+import { type Clock, type Millis, systemClock } from './clock.ts';
+
+export interface Connection {
+  /** May have a path, which is put before every request's. */
+  server: URL;
+  /** PEM texts. */
+  tls: { ca?: string; cert?: string; key?: string; servername?: string; rejectUnauthorized: boolean };
+  /** Of the context, or of the Pod's service account. */
+  namespace?: string;
+  /**
+   * The auth headers for one request. Tokens in files are read again every minute, exec and OIDC tokens are
+   * renewed when they expire.
+   * @param options.fresh forget what is cached: the server has just answered 401
+   * @throws Error when a plugin or a file fails
+   */
+  authorize(options?: { fresh?: boolean }): Promise<Record<string, string>>;
+}
+
+/** KubeConfig reads the CA and key files again on every call: too much for every request. */
+const HEADERS_LAST_MS: Millis = 10_000;
+/** A client that is refused for good must not run its exec plugin for every request. */
+const FRESH_EVERY_MS: Millis = 5_000;
+
+/** What client-node makes up when it has found nothing at all. */
+const NOTHING_FOUND = 'http://localhost:8080';
+
+/**
+ * From `kubeconfig` (a path); else $KUBECONFIG (paths joined as in kubectl); else ~/.kube/config; else the Pod's
+ * service account. `context` chooses another than the file's current one.
+ * @throws Error that quotes the path or context at fault and says what to do
+ */
+export async function loadConnection(options: {
+  kubeconfig?: string;
+  context?: string;
+  clock?: Clock;
+}): Promise<Connection> {
+  const clock = options.clock ?? systemClock;
+  const config = load(options);
+  const cluster = config.getCurrentCluster();
+  if (cluster === null) throw new Error(`context '${config.getCurrentContext()}' names no known cluster`);
+  if (cluster.proxyUrl) {
+    throw new Error(
+      `cluster '${cluster.name}': proxy-url '${cluster.proxyUrl}' is not supported; reach the server directly`,
+    );
+  }
+  const tls = await requestOptions(config);
+  const namespace = config.getContextObject(config.getCurrentContext())?.namespace?.trim();
+  return {
+    server: parseServer(cluster.server, cluster.name),
+    tls: {
+      ...text('ca', tls.ca),
+      ...text('cert', tls.cert),
+      ...text('key', tls.key),
+      ...text('servername', tls.servername),
+      rejectUnauthorized: tls.rejectUnauthorized !== false,
+    },
+    ...(namespace ? { namespace } : {}),
+    authorize: createAuthorizer(config, () => load(options), clock),
+  };
+}
+
+function load({ kubeconfig, context }: { kubeconfig?: string; context?: string }): KubeConfig {
+  const config = new KubeConfig();
+  const source = kubeconfig ?? process.env['KUBECONFIG'] ?? '~/.kube/config';
+  try {
+    if (kubeconfig === undefined) config.loadFromDefault();
+    else config.loadFromFile(kubeconfig);
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : String(cause);
+    throw new Error(
+      `cannot read the kubeconfig '${source}': ${why}. Name another with --kubeconfig or KUBECONFIG`,
+      { cause },
+    );
+  }
+  if (kubeconfig === undefined && config.getCurrentCluster()?.server === NOTHING_FOUND) {
+    throw new Error(
+      `no kubeconfig at '${source}' and not running in a Pod. Name one with --kubeconfig or KUBECONFIG`,
+    );
+  }
+  if (context !== undefined) config.setCurrentContext(context);
+  const chosen = config.getCurrentContext();
+  if (config.getContextObject(chosen) === null) {
+    const known = config.getContexts().map(({ name }) => `'${name}'`);
+    const choose = known.length > 0 ? `Choose one of ${known.join(', ')}` : 'It has none';
+    throw new Error(`no context '${chosen ?? ''}' in the kubeconfig '${source}'. ${choose}`);
+  }
+  return config;
+}
+
+function parseServer(server: string, cluster: string): URL {
+  const url = URL.parse(server);
+  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url;
+  throw new Error(`cluster '${cluster}': server '${server}' is no http(s) URL. Correct it in the kubeconfig`);
+}
+
+/**
+ * TLS material and auth headers as client-node would use them. It refuses plain http unless TLS verification is
+ * off; kubectl does not, and there is nothing to verify.
+ */
+async function requestOptions(config: KubeConfig): Promise<RequestOptions> {
+  const cluster = config.getCurrentCluster();
+  if (cluster?.server.startsWith('http:') === true && !cluster.skipTLSVerify) {
+    config.clusters = config.clusters.map((each) =>
+      each.name === cluster.name ? { ...each, skipTLSVerify: true } : each,
+    );
+  }
+  const options: RequestOptions = {};
+  await config.applyToHTTPSOptions(options);
+  return options;
+}
+
+function text<K extends string>(name: K, value: unknown): { [P in K]?: string } {
+  const known = Buffer.isBuffer(value) ? value.toString('utf8') : value;
+  return (typeof known === 'string' && known !== '' ? { [name]: known } : {}) as { [P in K]?: string };
+}
+
+function createAuthorizer(
+  first: KubeConfig,
+  reload: () => KubeConfig,
+  clock: Clock,
+): Connection['authorize'] {
+  let config = first;
+  let renewed = Number.NEGATIVE_INFINITY;
+  let cached: { at: Millis; headers: Promise<Record<string, string>> } | undefined;
+  return async (options) => {
+    const now = clock.monotonic();
+    if (options?.fresh === true && now - renewed >= FRESH_EVERY_MS) {
+      renewed = now;
+      cached = undefined;
+      config = reload();
+    }
+    if (cached === undefined || now - cached.at >= HEADERS_LAST_MS) {
+      const entry = { at: now, headers: authHeaders(config) };
+      cached = entry;
+      entry.headers.catch(() => {
+        if (cached === entry) cached = undefined;
+      });
+    }
+    return cached.headers;
+  };
+}
+
+async function authHeaders(config: KubeConfig): Promise<Record<string, string>> {
+  const options = await requestOptions(config);
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(options.headers ?? {})) {
+    // A token file often ends in a newline, which no header may.
+    headers[name.toLowerCase()] = String(value).trim();
+  }
+  if (options.auth) headers['authorization'] ??= `Basic ${Buffer.from(options.auth).toString('base64')}`;
+  return headers;
+}
