@@ -20,9 +20,10 @@
  */
 import { type Backoff, createBackoff } from './backoff.ts';
 import { type Clock, type Millis, sleep } from './clock.ts';
-import { isKubeError, KubeError } from './errors.ts';
+import { isKubeError } from './errors.ts';
+import { currentResourceVersion, listAll, type ListOptions } from './list.ts';
 import { compareResourceVersions, keyOf, type Stored, type WritableStore } from './store.ts';
-import type { KubeObject, Transport, WatchEvent } from './transport.ts';
+import type { KubeObject, Transport, WatchEvent } from './request.ts';
 
 export interface ReflectorObserver {
   /** A list is complete and in the store. */
@@ -71,13 +72,6 @@ export interface Reflector {
 const INACTIVITY_MS: Millis = 90_000;
 /** A watch must live so long to be opened again without a pause. */
 const WATCH_WORTH_MS: Millis = 10_000;
-/** One list without pages can be large. */
-const LIST_TIMEOUT_MS: Millis = 60_000;
-
-interface ListPage {
-  metadata?: { resourceVersion?: string; continue?: string };
-  items?: KubeObject[] | null;
-}
 
 interface State {
   /** Where the next watch begins; undefined: list first. */
@@ -183,11 +177,9 @@ async function list<T extends Stored>(
 ): Promise<void> {
   const { clock, name, observer, store } = options;
   const began = clock.monotonic();
-  const complete = await allPages(options, state, signal, options.pageSize ?? 500).catch((e: unknown) => {
-    // A continue token lives as long as etcd keeps its revision (5 minutes): a slow list starts over, in one piece.
-    if (isKubeError(e, 'Gone') && !signal.aborted) return allPages(options, state, signal, undefined);
-    throw e;
-  });
+  const complete = await listAll(listOptions(options, state, signal), (raw) =>
+    projectOr(options, 'list', raw, store.get(keyOf(raw))),
+  );
   if (signal.aborted) return;
   noteRollback(options, state, complete.resourceVersion);
   state.position = complete.resourceVersion;
@@ -197,47 +189,15 @@ async function list<T extends Stored>(
   isolated(() => observer?.listed({ name, items: complete.items.length, seconds }));
 }
 
-async function allPages<T extends Stored>(
-  options: ReflectorOptions<T>,
+function listOptions<T extends Stored>(
+  { transport, path, query, pageSize = 500, clock }: ReflectorOptions<T>,
   state: State,
   signal: AbortSignal,
-  limit: number | undefined,
-): Promise<{ items: T[]; resourceVersion: string }> {
-  const items: T[] = [];
-  let next: string | undefined;
-  for (;;) {
-    const page = await fetchPage(options, signal, { limit, continue: next });
-    state.heardAt = options.clock.monotonic();
-    for (const raw of page.items ?? []) {
-      const item = projectOr(options, 'list', raw, options.store.get(keyOf(raw)));
-      if (item !== undefined) items.push(item);
-    }
-    next = page.metadata.continue;
-    if (next === undefined || next === '') return { items, resourceVersion: page.metadata.resourceVersion };
-  }
-}
-
-async function fetchPage<T extends Stored>(
-  { path, query, transport }: ReflectorOptions<T>,
-  signal: AbortSignal,
-  paging: { limit: number | undefined; continue?: string | undefined },
-): Promise<{ metadata: { resourceVersion: string; continue?: string }; items?: KubeObject[] | null }> {
-  const page = await transport.request<ListPage | null>({
-    method: 'GET',
-    path,
-    query: { ...query, ...paging },
-    timeoutMs: LIST_TIMEOUT_MS,
-    signal,
-  });
-  const resourceVersion = page?.metadata?.resourceVersion ?? '';
-  if (resourceVersion === '') {
-    throw new KubeError({
-      code: 'BadResponse',
-      request: `GET ${path}`,
-      message: 'a list without a resourceVersion',
-    });
-  }
-  return { ...page, metadata: { ...page?.metadata, resourceVersion } };
+): ListOptions {
+  const onPage = (): void => {
+    state.heardAt = clock.monotonic();
+  };
+  return { transport, path, pageSize, signal, onPage, ...(query === undefined ? {} : { query }) };
 }
 
 /**
@@ -249,10 +209,9 @@ async function confirmPosition<T extends Stored>(
   state: State,
   signal: AbortSignal,
 ): Promise<void> {
-  const { metadata } = await fetchPage(options, signal, { limit: 1 });
-  state.heardAt = options.clock.monotonic();
-  if (compareResourceVersions(metadata.resourceVersion, state.newest) >= 0) return;
-  noteRollback(options, state, metadata.resourceVersion);
+  const resourceVersion = await currentResourceVersion(listOptions(options, state, signal));
+  if (compareResourceVersions(resourceVersion, state.newest) >= 0) return;
+  noteRollback(options, state, resourceVersion);
   state.position = undefined;
 }
 
