@@ -40,7 +40,7 @@ export interface WireResponse {
 export interface Wire {
   /** Rejects with a wireError, or with the signal's reason. Every HTTP status is an answer, not an error. */
   send(pool: 'requests' | 'watches', request: WireRequest): Promise<WireResponse>;
-  /** Ends watches at once and waits for the requests in flight. */
+  /** Ends watches at once and waits for the requests in flight. Harmless twice. */
   close(): Promise<void>;
 }
 
@@ -83,10 +83,12 @@ export function createWire(connection: Connection, options: { maxConnections?: n
     requests: recyclable(() => openPool(connection, options.maxConnections ?? 64)),
     watches: recyclable(() => openPool(connection, null)),
   };
+  let closed: Promise<unknown> | undefined;
   return {
     send: (pool, request) => pools[pool].send({ ...request, path: prefix + request.path }),
     async close() {
-      await Promise.all([pools.requests.current().close(), pools.watches.current().destroy()]);
+      closed ??= Promise.all([pools.requests.current().close(), pools.watches.current().destroy()]);
+      await closed;
     },
   };
 }
