@@ -71,18 +71,31 @@ export function caFileIn(dir: string): string {
 /**
  * Waits until the apiserver is ready and has made what it makes itself: the namespaces and the `kubernetes` Service
  * (a Service created earlier may still be refused for want of an address range). Returns its version ("v1.36.3").
- * Throws with the end of the log when the process ends, or after 120 s.
+ * Throws with the end of its log when one of the processes ends, with both logs after 120 s.
  */
-export async function untilReady(daemon: Daemon, url: string, dir: string, token: string): Promise<string> {
+export async function untilReady(
+  daemons: readonly Daemon[],
+  url: string,
+  dir: string,
+  token: string,
+): Promise<string> {
   const deadline = performance.now() + READY_WITHIN_MS;
   for (;;) {
-    const version = await versionIfReady(url, dir, token);
+    // Whoever took our port may accept connections and never answer: the end of the process is the sooner news.
+    const ready = versionIfReady(url, dir, token);
+    const version = await Promise.race([
+      ready,
+      ...daemons.map((daemon) => daemon.ended.then(() => undefined)),
+    ]);
     if (version !== undefined) return version;
-    if (!daemon.running()) throw new Error(`kube-apiserver ended while starting:\n${await daemon.logTail()}`);
+    for (const daemon of daemons) {
+      if (!daemon.running()) throw new Error(`${daemon.name} ended:\n${await daemon.logTail()}`);
+    }
     if (performance.now() > deadline) {
-      throw new Error(
-        `kube-apiserver is not ready after ${READY_WITHIN_MS / 1000} s:\n${await daemon.logTail()}`,
+      const logs = await Promise.all(
+        daemons.map(async (daemon) => `${daemon.name}:\n${await daemon.logTail()}`),
       );
+      throw new Error(`kube-apiserver is not ready after ${READY_WITHIN_MS / 1000} s:\n${logs.join('\n')}`);
     }
     await sleep(LOOK_AGAIN_MS);
   }

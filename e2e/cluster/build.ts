@@ -2,11 +2,11 @@ import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Progress, run, withHeartbeat } from './run.ts';
 
-/** The etcd that each minor version of Kubernetes is tested with; a newer one serves what is not listed. */
+/** The etcd that older minor versions of Kubernetes are tested with; the default serves all the others. */
 const ETCD_OF_KUBERNETES: Readonly<Record<string, string>> = {
+  '1.31': 'v3.5.21',
+  '1.32': 'v3.5.21',
   '1.33': 'v3.5.21',
-  '1.34': 'v3.6.5',
-  '1.35': 'v3.6.6',
 };
 const DEFAULT_ETCD = 'v3.6.16';
 const KUBERNETES = 'k8s.io/kubernetes';

@@ -1,12 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, readFile } from 'node:fs/promises';
+import { basename } from 'node:path';
 import type { Guard } from './guard.ts';
 
 /** A program of the control plane while it runs. */
 export interface Daemon {
+  readonly name: string;
   readonly pid: number;
   running(): boolean;
+  /** Resolves when the process has ended. */
+  readonly ended: Promise<void>;
   /** Sends the signal and resolves when the process has ended. */
   end(signal: NodeJS.Signals): Promise<void>;
   /** The last lines of its log, from its most recent start at the latest. */
@@ -43,8 +47,10 @@ export async function startDaemon(
   child.unref();
   const running = () => child.exitCode === null && child.signalCode === null;
   return {
+    name: basename(program),
     pid,
     running,
+    ended,
     end: async (signal) => {
       child.ref();
       if (running()) child.kill(signal);

@@ -10,6 +10,7 @@ import { Socket } from 'node:net';
  *   watching ──"watch 12"/"forget 12"──► watching
  *      └──pipe closed──► kill -9 each ──gone, or 5 s──► rm -rf folder ──► end
  *
+ * (Dead processes that nobody has buried, state Z, count as gone: not every container's first process buries.)
  * A shell and not Node, because one per cluster must cost next to nothing.
  */
 const SCRIPT = `
@@ -20,10 +21,14 @@ while read -r word pid; do
     forget) rest=; for p in $pids; do [ "$p" = "$pid" ] || rest="$rest $p"; done; pids=$rest ;;
   esac
 done
+running() {
+  kill -0 "$1" 2>/dev/null || return 1
+  case $(cat "/proc/$1/stat" 2>/dev/null) in *') Z '*) return 1 ;; esac
+}
 for p in $pids; do kill -9 "$p" 2>/dev/null; done
 for p in $pids; do
   tries=0
-  while kill -0 "$p" 2>/dev/null && [ $tries -lt 100 ]; do sleep 0.05; tries=$((tries + 1)); done
+  while running "$p" && [ $tries -lt 100 ]; do sleep 0.05; tries=$((tries + 1)); done
 done
 rm -rf -- "$1"
 `;
