@@ -1,0 +1,44 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { quote } from '../../src/api/text.ts';
+
+describe("users' text in messages", () => {
+  test('is quoted as it is', () => {
+    expect(quote('team-a,shared')).toBe('"team-a,shared"');
+  });
+
+  test('is cut to 80 characters, and the cut shows', () => {
+    expect(quote('x'.repeat(81))).toBe(`"${'x'.repeat(80)}…"`);
+    expect(quote('x'.repeat(80))).toBe(`"${'x'.repeat(80)}"`);
+    expect(quote('abcdef', 3)).toBe('"abc…"');
+  });
+
+  test.each([
+    ['a line break', 'a\nb', '"a\\nb"'],
+    ['a terminal escape', '\u001b[31m', '"\\u001b[31m"'],
+    ['quotes', 'say "hi"', '"say \\"hi\\""'],
+    ['a C1 control', '\u009b', '"\\u009b"'],
+    ['a right-to-left override', '\u202e', '"\\u202e"'],
+    ['an Arabic letter mark', '\u061c', '"\\u061c"'],
+    ['an isolate', '\u2066', '"\\u2066"'],
+    ['a zero-width space', '\u200b', '"\\u200b"'],
+    ['a byte order mark', '\ufeff', '"\\ufeff"'],
+    ['a tag character', '\u{e0041}', '"\\udb40\\udc41"'],
+    ['half a character', '\ud83d', '"\\ud83d"'],
+  ])('%s is escaped', (_, text, expected) => {
+    expect(quote(text)).toBe(expected);
+  });
+
+  test('any text: one line without control or bidirectional characters, readable back as JSON, bounded', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
+        const quoted = quote(text);
+        expect(quoted).not.toMatch(/[\p{Cc}\p{Bidi_Control}\u2028\u2029\ufeff]/u);
+        expect(quoted.length).toBeLessThanOrEqual(2 + 6 * 80 + 1);
+        const back = JSON.parse(quoted) as string;
+        if (text.length <= 80) expect(back).toBe(text);
+        else expect(back).toBe(`${text.slice(0, 80)}…`);
+      }),
+    );
+  });
+});
