@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { namedNumbers, readHoldings } from '../../src/api/holdings.ts';
 import type { ServicePort } from '../../src/api/service.ts';

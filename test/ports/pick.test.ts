@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { lowestFree } from '../../src/ports/pick.ts';
 import { portSet, portsOf, without } from '../../src/ports/portSet.ts';

@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   add,
@@ -100,10 +100,11 @@ describe('a set of ports', () => {
       fc.property(spans, spans, (left, right) => {
         const [a, b] = [portSet(left), portSet(right)];
         const [x, y] = [numbersIn(left), numbersIn(right)];
-        expect([...portsOf(union(a, b))]).toEqual(ascending(x.union(y)));
-        expect([...portsOf(without(a, b))]).toEqual(ascending(x.difference(y)));
-        expect([...portsOf(intersection(a, b))]).toEqual(ascending(x.intersection(y)));
-        expect(countWithout(a, b)).toBe(x.difference(y).size);
+        const onlyX = [...x].filter((port) => !y.has(port));
+        expect([...portsOf(union(a, b))]).toEqual(ascending(new Set([...x, ...y])));
+        expect([...portsOf(without(a, b))]).toEqual(ascending(onlyX));
+        expect([...portsOf(intersection(a, b))]).toEqual(ascending([...x].filter((port) => y.has(port))));
+        expect(countWithout(a, b)).toBe(onlyX.length);
       }),
     );
   });
