@@ -1,3 +1,5 @@
+import type { PortSpan } from '../src/api/portRange.ts';
+
 /**
  * What the PortRange CRD accepts and refuses, rule by rule: one row for each rule in the schema.
  * The bodies are written out and not computed from the schema, so that a rule that changes is noticed.
@@ -119,7 +121,7 @@ function atLeastOneItem(path: string, make: Make<number>): Rule {
   };
 }
 
-type Spans = readonly { from?: number; to?: number }[];
+type Spans = readonly Partial<PortSpan>[];
 
 function spans(path: string, make: Make<Spans>): Rule[] {
   const many = (count: number) => make(Array.from({ length: count }, (_, i) => ({ from: 30000 + 2 * i })));

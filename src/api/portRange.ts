@@ -28,18 +28,18 @@ export interface PortSpan {
 }
 
 /** A span as status shows it: both ends written out. */
-export type ClosedPortSpan = Required<PortSpan>;
+type ClosedPortSpan = Required<PortSpan>;
 
 /** `Requested`: Services that ask. `Automatic`: every admitted Service that has node ports. */
-export type Assignment = 'Requested' | 'Automatic';
+type Assignment = 'Requested' | 'Automatic';
 
 /** How a free number is picked once the last owner's own number is out of the question. */
-export type Strategy = 'Sequential' | 'Random' | 'Hash';
+type Strategy = 'Sequential' | 'Random' | 'Hash';
 
-export type LabelSelectorOperator = 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
+type LabelSelectorOperator = 'In' | 'NotIn' | 'Exists' | 'DoesNotExist';
 
 /** `values` has at least one item for `In` and `NotIn`, and none for `Exists` and `DoesNotExist`. */
-export interface LabelSelectorRequirement {
+interface LabelSelectorRequirement {
   readonly key: string;
   readonly operator: LabelSelectorOperator;
   readonly values?: readonly string[];
@@ -52,14 +52,14 @@ export interface LabelSelector {
 }
 
 /** Upper bounds, in numbers (not Services), each ≥ 1; an absent one does not limit. */
-export interface Quota {
+interface Quota {
   /** Counts every number of the segment held from that namespace, managed or not. */
   readonly perNamespace?: number;
   readonly perService?: number;
 }
 
 /** How the range grows by itself when it is nearly full. */
-export interface Expansion {
+interface Expansion {
   /** 1–100: grow when `usedPercent` reaches this. */
   readonly thresholdPercent: number;
   /** Numbers added at a time. */
@@ -107,9 +107,6 @@ export interface Condition {
   readonly message: string;
 }
 
-/** The `type`s in `status.conditions` of a PortRange. */
-export type PortRangeConditionType = 'Ready' | 'Overlapping' | 'Exhausted' | 'WithinNodePortRange';
-
 /** All counts are in numbers. */
 export interface PortRangeStatus {
   readonly observedGeneration?: number;
@@ -135,11 +132,12 @@ export interface PortRangeStatus {
   /** Services (not numbers) that wait for this range. */
   readonly pending?: number;
   readonly expanded?: readonly ClosedPortSpan[];
+  /** Of the types `Ready`, `Overlapping`, `Exhausted` and `WithinNodePortRange`. */
   readonly conditions?: readonly Condition[];
 }
 
 /** The part of metav1.ObjectMeta that matters about a PortRange. */
-export interface PortRangeMeta {
+interface PortRangeMeta {
   readonly name: string;
   readonly uid: string;
   readonly resourceVersion: string;
