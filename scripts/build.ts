@@ -16,6 +16,6 @@ await build({
   define: { 'process.env.NODEPORT_MANAGER_BUILD_VERSION': JSON.stringify(packageJson.version) },
   // Some dependencies are CommonJS and call require() for Node's own modules.
   banner: {
-    js: "import { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
+    js: "#!/usr/bin/env node\nif (Number(process.versions.node.split('.')[0]) < 24) { console.error(`nodeport-manager needs Node.js 24 or newer, this is ${process.version}`); process.exit(2); }\nimport { createRequire as __createRequire } from 'node:module'; const require = __createRequire(import.meta.url);",
   },
 });

@@ -66,7 +66,13 @@ function keepsWhatItHolds(situation: Situation): Decision | undefined {
   if (requestChanged || !settled) return undefined;
   const range = grantedFrom ?? request.ranges[0] ?? '';
   const grants = slots.map(({ number, ports }) => ({ number, ports }));
-  return { do: 'keep', range, grants, verdict: servedVerdict(situation, range, grants) };
+  return {
+    do: 'keep',
+    range,
+    request: request.text,
+    grants,
+    verdict: servedVerdict(situation, range, grants),
+  };
 }
 
 function askRanges(situation: Situation): Decision {
@@ -96,7 +102,14 @@ function askRange(situation: Situation, name: string): Decision | Objection {
     return { reason: 'RangeExhausted', message, waitsFor: name, need };
   }
   const { grants, leaves } = plan;
-  return { do: 'assign', range: name, grants, leaves, verdict: servedVerdict(situation, name, grants) };
+  return {
+    do: 'assign',
+    range: name,
+    request: situation.request.text,
+    grants,
+    leaves,
+    verdict: servedVerdict(situation, name, grants),
+  };
 }
 
 function admitsTheNamespace({ service, namespace }: Situation, range: Range): Objection | undefined {

@@ -38,7 +38,7 @@ export interface Ledger extends LedgerView {
    */
   observe(before: ServiceView | undefined, after: ServiceView | undefined): void;
   /** Folds a decision in, so that the next one sees it. */
-  fold(service: ServiceView, request: string, decision: Decision, now: Millis): void;
+  fold(service: ServiceView, decision: Decision, now: Millis): void;
   /** Takes an entry from the table as it is, without asking for it to be written. */
   restore(port: Port, entry: Entry, now: Millis): void;
   /** UIDs that the table gives numbers to under this namespace/name. */
@@ -57,8 +57,6 @@ export interface Ledger extends LedgerView {
   nextDeadline(): Millis;
   /** Changes since the last call. */
   drain(ranges: ReadonlyMap<string, Range>): LedgerChanges;
-  entry(port: Port): Entry | undefined;
-  entries(): IterableIterator<[Port, Entry]>;
 }
 
 /** `cooldownOf`: ms that numbers of this PortRange rest after their release. */
@@ -224,7 +222,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       if (waiting.remove(before.key)) someoneMayBeServed = true;
     },
 
-    fold(service, request, decision, now) {
+    fold(service, decision, now) {
       const waited = waiting.remove(service.key);
       if (decision.do === 'refuse') {
         const [range] = decision.waitsFor;
@@ -241,10 +239,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       if (decision.do === 'ignore') return foldEntries(service, NO_ENTRIES, true, now);
       const wanted = new Map<Port, Entry>();
       for (const grant of decision.grants) {
-        wanted.set(
-          grant.number,
-          heldEntry(service, decision.range, request, grant, entries.get(grant.number), now),
-        );
+        wanted.set(grant.number, heldEntry(service, decision, grant, entries.get(grant.number), now));
       }
       foldEntries(service, wanted, false, now);
     },
@@ -301,6 +296,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       return changes;
     },
 
+    taken,
     entry: (port) => entries.get(port),
     entries: () => entries.entries(),
   };
@@ -317,8 +313,7 @@ const NO_ENTRIES: ReadonlyMap<Port, Entry> = new Map();
 
 function heldEntry(
   service: ServiceView,
-  range: string,
-  request: string,
+  { range, request }: { range: string; request: string },
   { ports }: PortGrant,
   before: Entry | undefined,
   now: Millis,

@@ -1,6 +1,6 @@
 import type { Verdict } from '../api/reasons.ts';
 import type { ServicePort, ServiceView } from '../api/service.ts';
-import type { Port } from '../ports/portSet.ts';
+import type { Port, PortSet } from '../ports/portSet.ts';
 import type { Range } from './range.ts';
 
 /** Milliseconds since 1970. */
@@ -56,13 +56,17 @@ export interface Snapshot {
   readonly service: ServiceView;
   /** Absent while the watch has not shown it yet. */
   readonly namespace: NamespaceView | undefined;
-  readonly request: Request | Malformed | null;
   readonly ranges: ReadonlyMap<string, Range>;
   readonly ledger: LedgerView;
 }
 
 /** What the ledger knows, read-only. */
 export interface LedgerView {
+  /** Every number that nobody else can have now. Read-only. */
+  readonly taken: PortSet;
+  /** What the table says of the number. */
+  entry(port: Port): Entry | undefined;
+  entries(): Iterable<[Port, Entry]>;
   /** Who holds the number; undefined: it is free. */
   holding(port: Port): Holding | undefined;
   /** Free for this Service: nobody holds it but itself, its own reservation, or a cooldown that it may end. */
@@ -113,24 +117,25 @@ export interface PortGrant {
 /** What must change before a waiting Service is worth deciding again. */
 export type WaitKey = `range/${string}`;
 
+interface Served {
+  readonly range: string;
+  /** The text of the request that is honoured. */
+  readonly request: string;
+  /** Every number of the Service, also those it has already. */
+  readonly grants: readonly PortGrant[];
+  readonly verdict: Verdict;
+}
+
 export type Decision =
   /** Not ours: never written. */
   | { readonly do: 'ignore' }
   /** It has what it asks for; nothing to write on `spec`. */
-  | {
-      readonly do: 'keep';
-      readonly range: string;
-      readonly grants: readonly PortGrant[];
-      readonly verdict: Verdict;
-    }
-  | {
+  | ({ readonly do: 'keep' } & Served)
+  | ({
       readonly do: 'assign';
-      readonly range: string;
-      readonly grants: readonly PortGrant[];
-      readonly verdict: Verdict;
       /** Numbers that it holds now and leaves by its own wish. */
       readonly leaves: readonly Port[];
-    }
+    } & Served)
   | {
       readonly do: 'refuse';
       /** The first range it asked for; empty when the request names none. */

@@ -1,0 +1,292 @@
+/**
+ * The parts of the controller put together, and the barrier that stands before the first decision:
+ *
+ *   Services, Namespaces, PortRanges, table listed ──► every number in use is in the ledger ──► table entries on top
+ *     ──► every block of the table carries our epoch ──► owners that are gone, then holders, then the rest by age
+ *
+ * A list older than what was seen (a restored etcd) runs the barrier again.
+ */
+import PQueue from 'p-queue';
+import { createLedger, type Ledger } from '../allocation/ledger.ts';
+import { compileRanges, parseDuration, type Range } from '../allocation/range.ts';
+import type { NamespaceView } from '../allocation/types.ts';
+import { type Usage, usageOf } from '../allocation/usage.ts';
+import { TABLE } from '../api/names.ts';
+import { portRangeDefaults, portRangePath } from '../api/portRange.ts';
+import { type RawService, type ServiceView, toServiceView } from '../api/service.ts';
+import type { Clock, Millis } from '../kube/clock.ts';
+import type { EventRecorder } from '../kube/events.ts';
+import { createReflector, type Reflector, type ReflectorObserver } from '../kube/reflector.ts';
+import { createStore, type Stored, type WritableStore } from '../kube/store.ts';
+import type { KubeObject, Transport } from '../kube/transport.ts';
+import { createWorkqueue, type WorkqueueObserver } from '../kube/workqueue.ts';
+import { has } from '../ports/portSet.ts';
+import { type AuditObserver, createAudit, type Log } from './audit.ts';
+import {
+  changesAdmission,
+  changesDecisions,
+  inOrder,
+  type PortRangeView,
+  toNamespaceView,
+  toPortRangeView,
+} from './inputs.ts';
+import { createJournal, type JournalObserver } from './journal.ts';
+import { createLoop, type Waiting } from './loop.ts';
+import { createRangeStatusWriter } from './rangeStatus.ts';
+import { ownersNotShown, resyncEvery } from './repair.ts';
+import { createSettler } from './settle.ts';
+import { type BlockView, toBlockView } from './table.ts';
+
+/** A cache that has heard nothing for so long is stale: its watch sends a bookmark about once a minute. */
+const STALE_AFTER: Millis = 180_000;
+
+export interface ControllerObserver {
+  readonly audit: AuditObserver;
+  readonly journal: JournalObserver;
+  readonly workqueue: WorkqueueObserver;
+  readonly reflector: ReflectorObserver;
+}
+
+export interface ControllerOptions {
+  /** Where the allocation table is. */
+  readonly namespace: string;
+  /** Of this process; stands in the table's epoch. */
+  readonly identity: string;
+  /** Writes to Services at once. */
+  readonly concurrency: number;
+  readonly resyncPeriod: Millis;
+  readonly transport: Transport;
+  readonly events: EventRecorder;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly observer: ControllerObserver;
+  /** The process must end: another leader is at work, or something that cannot be mended. */
+  readonly onFatal: (message: string) => void;
+}
+
+/** What health and metrics ask. All of it is computed when it is asked. */
+export interface ControllerView {
+  /** Why the controller is not ready; undefined: it is. */
+  notReady(): string | undefined;
+  ranges(): ReadonlyMap<string, Range>;
+  usage(): ReadonlyMap<string, Usage>;
+  waiting(): Iterable<Waiting>;
+  queue(): { depth: number; ages: { longest: number; sum: number } };
+  tableSizes(): ReadonlyMap<string, number>;
+  /** When everything was last looked at, ms since 1970; undefined before the barrier. */
+  lastSync(): Millis | undefined;
+}
+
+export interface Controller extends ControllerView {
+  /** Runs until the signal, then drains: takes no work, finishes what is in flight. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export function createController(options: ControllerOptions): Controller {
+  const { transport, clock, random, log, observer, events } = options;
+  const onListenerError = (error: unknown): void =>
+    log.error({ error: String(error) }, 'unexpected error in a listener');
+  const services = createStore<ServiceView>({ onListenerError });
+  const namespaces = createStore<NamespaceView>({ onListenerError });
+  const portRanges = createStore<PortRangeView>({ onListenerError });
+  const blocks = createStore<BlockView>({ onListenerError });
+  let ledger: Ledger | undefined;
+  let lastSync: Millis | undefined;
+  let barriers = Promise.resolve();
+
+  const ranges = compiledOnDemand(portRanges, () => {
+    touchAll(services.values());
+    status.touch(ranges.get().keys());
+  });
+
+  const reflect = <T extends Stored>(
+    name: string,
+    path: string,
+    store: WritableStore<T>,
+    project: (raw: KubeObject) => T,
+    query?: Record<string, string>,
+  ): Reflector =>
+    createReflector({
+      name,
+      path,
+      store,
+      project,
+      transport,
+      clock,
+      random,
+      observer: observer.reflector,
+      onRollback,
+      ...(query === undefined ? {} : { query }),
+    });
+  const table = `/api/v1/namespaces/${options.namespace}/configmaps`;
+  const reflectors = [
+    reflect('services', '/api/v1/services', services, (raw) => toServiceView(raw as unknown as RawService)),
+    reflect('namespaces', '/api/v1/namespaces', namespaces, toNamespaceView),
+    reflect('portranges', portRangePath, portRanges, toPortRangeView),
+    reflect('table', table, blocks, toBlockView, { labelSelector: `${TABLE.label}=true` }),
+  ];
+
+  const queue = createWorkqueue({ clock, random, observer: observer.workqueue });
+  const writes = new PQueue({ concurrency: options.concurrency });
+  const journal = createJournal({
+    namespace: options.namespace,
+    identity: options.identity,
+    transport,
+    blocks,
+    clock,
+    random,
+    log,
+    observer: observer.journal,
+    onFound: (port, entry) => ledger?.restore(port, entry, clock.now()),
+    onFenced: (stamp, block) =>
+      options.onFatal(`table block ${block} carries the stamp ${stamp}: another leader is at work`),
+  });
+  const loop = createLoop({
+    clock,
+    services,
+    namespaces,
+    queue,
+    journal,
+    writes,
+    ranges: ranges.get,
+    settler: createSettler({ transport, events, clock }),
+    audit: createAudit({ clock, log, events, services, observer: observer.audit }),
+    onTouched: (ports) => {
+      const concerned = new Set([...ports].map((port) => ledger?.entry(port)?.range ?? ''));
+      for (const range of ranges.get().values()) {
+        for (const port of ports) if (has(range.declared, port)) concerned.add(range.name);
+      }
+      status.touch(concerned);
+    },
+    onWaiting: (names) => status.touch(names),
+  });
+  const status = createRangeStatusWriter({
+    transport,
+    clock,
+    events,
+    log,
+    views: portRanges,
+    ranges: ranges.get,
+    usage: (names) => usageOfNamed(names),
+    pending: (name) => [...loop.waiting.values()].filter(({ range }) => range === name).length,
+  });
+
+  function usageOfNamed(names: Iterable<string>): ReadonlyMap<string, Usage> {
+    if (ledger === undefined) return new Map();
+    return usageOf(
+      [...names].flatMap((name) => ranges.get().get(name) ?? []),
+      ledger,
+    );
+  }
+
+  function touchAll(all: Iterable<ServiceView>): void {
+    if (ledger !== undefined) for (const service of inOrder(all, ledger)) loop.touch(service);
+  }
+
+  portRanges.subscribe(({ before, after }) => {
+    if (!changesDecisions(before, after)) return status.touch([after?.key ?? '']);
+    ranges.outdate();
+  });
+  namespaces.subscribe(({ before, after }) => {
+    const name = (after ?? before)?.key;
+    if (changesAdmission(before, after))
+      touchAll([...services.values()].filter(({ namespace }) => namespace === name));
+  });
+
+  function onRollback(): void {
+    log.warn({}, 'the apiserver went back in time (a restored etcd?): everything is read again');
+    runBarrier();
+  }
+
+  function runBarrier(): void {
+    ledger = undefined;
+    loop.pause();
+    barriers = barriers
+      .then(barrier)
+      .catch((error: unknown) => options.onFatal(`the barrier failed: ${String(error)}`));
+  }
+
+  async function barrier(): Promise<void> {
+    await Promise.all([...reflectors.map(({ synced }) => synced), loop.drained()]);
+    await journal.idle();
+    const next = createLedger({ cooldownOf });
+    for (const service of services.values()) next.observe(undefined, service);
+    const { entries, unreadable } = journal.load();
+    for (const [port, entry] of entries) next.restore(port, entry, clock.now());
+    next.setUnreadable(unreadable, true);
+    ledger = next;
+    loop.follow(next);
+    await journal.open();
+    loop.open();
+    for (const key of ownersNotShown(services, next)) queue.add(key, { urgent: true });
+    touchAll(services.values());
+    status.touch(ranges.get().keys());
+    lastSync = clock.now();
+    log.info({ services: services.size, ranges: portRanges.size, entries: entries.length }, 'barrier passed');
+  }
+
+  function cooldownOf(name: string): Millis {
+    return ranges.get().get(name)?.cooldown ?? parseDuration(portRangeDefaults.cooldown);
+  }
+
+  return {
+    async run(signal) {
+      const running = reflectors.map((reflector) => reflector.run(signal));
+      runBarrier();
+      const parts = { clock, random, services, queue, journal, ledger: () => ledger, onResync };
+      void resyncEvery(options.resyncPeriod, parts, signal);
+      await Promise.all(running);
+      loop.pause();
+      queue.close();
+      await loop.drained();
+      await journal.idle();
+      status.close();
+      journal.close();
+      await events.flush();
+      events.close();
+    },
+    notReady,
+    ranges: ranges.get,
+    usage: () => usageOfNamed(ranges.get().keys()),
+    waiting: () => loop.waiting.values(),
+    queue: () => ({ depth: queue.depth, ages: queue.ages() }),
+    tableSizes: () => journal.sizes(),
+    lastSync: () => lastSync,
+  };
+
+  function onResync(): void {
+    lastSync = clock.now();
+  }
+
+  function notReady(): string | undefined {
+    if (lastSync === undefined || ledger === undefined) return 'the startup barrier is not passed';
+    const [newer] = journal.newerBlocks();
+    if (newer !== undefined) return `table block ${newer} was written by a newer version`;
+    const stale = reflectors.findIndex((reflector) => reflector.silentFor() > STALE_AFTER);
+    return stale < 0
+      ? undefined
+      : `the cache of ${['services', 'namespaces', 'portranges', 'table'][stale]} is stale`;
+  }
+}
+
+/** Compiles all PortRanges when they are asked for after a change: a list of hundreds is one compilation, not hundreds. */
+function compiledOnDemand(
+  views: WritableStore<PortRangeView>,
+  onChange: () => void,
+): { get: () => ReadonlyMap<string, Range>; outdate: () => void } {
+  let compiled: ReadonlyMap<string, Range> | undefined;
+  let isAnnounced = false;
+  return {
+    get: () => (compiled ??= compileRanges([...views.values()].map(({ object }) => object))),
+    outdate() {
+      compiled = undefined;
+      if (isAnnounced) return;
+      isAnnounced = true;
+      queueMicrotask(() => {
+        isAnnounced = false;
+        onChange();
+      });
+    },
+  };
+}

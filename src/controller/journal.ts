@@ -1,0 +1,400 @@
+/**
+ * The journal: the allocation table in ConfigMaps, one object for 250 numbers. It makes what the ledger decided
+ * survive us; while we run, the ledger is right and the table follows.
+ *
+ * Each block has one write in flight; what arrives meanwhile rides the next one.
+ *
+ *   idle ──add──► writing ──ok──► idle, or the next batch
+ *                    ├──409, 404──► read again, compare with what we wrote last:
+ *                    │                a stamp of our own  → somebody edited it: ours goes over it (a heal)
+ *                    │                an older stamp      → a former leader was late: its new reservations stand,
+ *                    │                                      ours on the same number are lost and decided again
+ *                    │                any other stamp     → stop: another leader is at work
+ *                    └──other error──► back off, read again, same batch
+ *
+ * A promise of `write` settles only after the write that contains its entries is answered. Blocks are created or
+ * replaced at a known resourceVersion, never upserted. What cannot be read is copied aside before it is replaced.
+ */
+import { formatEntry, parseEntry } from '../allocation/entry.ts';
+import type { Entry } from '../allocation/types.ts';
+import { FIELD_MANAGER } from '../api/names.ts';
+import { type Clock, type Millis, sleep } from '../kube/clock.ts';
+import { isKubeError } from '../kube/errors.ts';
+import { compareResourceVersions, type Store } from '../kube/store.ts';
+import type { KubeObject, Transport } from '../kube/transport.ts';
+import type { Port } from '../ports/portSet.ts';
+import {
+  type BlockView,
+  blockNameOf,
+  blockObject,
+  epochOf,
+  isNewer,
+  numbersOfBlock,
+  toBlockView,
+} from './table.ts';
+
+export type HealKind = 'edited' | 'deleted' | 'corrupt';
+
+export interface JournalObserver {
+  wrote(result: 'ok' | 'conflict' | 'error', seconds: number): void;
+  healed(kind: HealKind, block: string): void;
+}
+
+export interface JournalOptions {
+  readonly namespace: string;
+  /** Ours, without the epoch. */
+  readonly identity: string;
+  readonly transport: Transport;
+  /** What the watch shows of the table. */
+  readonly blocks: Store<BlockView>;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly observer: JournalObserver;
+  readonly log: { warn(details: object, message: string): void };
+  /** An entry that a former leader wrote when we had begun: it stands, and a reservation of ours there is lost. */
+  readonly onFound: (port: Port, entry: Entry) => void;
+  /** Another leader stamped a block: nothing may be written any more. */
+  readonly onFenced: (stamp: string, block: string) => void;
+}
+
+export interface Journal {
+  /**
+   * Reads all blocks that the store shows: what parses of them. Call `open` before anything is decided from it.
+   * unreadable: numbers of blocks that a newer version wrote.
+   */
+  load(): { entries: [Port, Entry][]; unreadable: Port[] };
+  /** Stamps every block with the next epoch, and mends what could not be read. Tries until it succeeds or is closed. */
+  open(): Promise<void>;
+  /**
+   * Writes entries (undefined: removes them); resolves when all are in the table, or were told to `onFound` to be
+   * somebody else's. Rejects only after `close`.
+   */
+  write(changes: ReadonlyMap<Port, Entry | undefined>): Promise<void>;
+  /** Resolves when nothing is waiting to be written. */
+  idle(): Promise<void>;
+  /** Compares every block that the store shows with what it should be, and mends it. */
+  check(): void;
+  /** Blocks that a newer version wrote. */
+  newerBlocks(): readonly string[];
+  /** Bytes of data by block, as last written. */
+  sizes(): ReadonlyMap<string, number>;
+  /** Writes nothing any more. */
+  close(): void;
+}
+
+interface Batch {
+  readonly changes: Map<Port, Entry | undefined>;
+  readonly done: PromiseWithResolvers<void>;
+}
+
+interface Block {
+  readonly name: string;
+  readonly numbers: readonly Port[];
+  /** What the table shall say, as texts: what we wrote last. */
+  expected: Record<string, string>;
+  /** Undefined: the block does not exist. */
+  resourceVersion: string | undefined;
+  /** Copied aside before the block is written again. */
+  unreadable: BlockView | undefined;
+  next: Batch | undefined;
+  /** Written even without a change: to stamp or to mend it. */
+  mustWrite: boolean;
+  writing: boolean;
+}
+
+const FIRST_BACKOFF: Millis = 100;
+const LONGEST_BACKOFF: Millis = 10_000;
+
+export function createJournal(options: JournalOptions): Journal {
+  const { transport, namespace, clock, observer, log } = options;
+  const blocks = new Map<string, Block>();
+  const newer = new Set<string>();
+  const stop = new AbortController();
+  const path = `/api/v1/namespaces/${namespace}/configmaps`;
+  const query = { fieldManager: FIELD_MANAGER };
+  let stamp = '';
+  let whenIdle = Promise.withResolvers<void>();
+  let working = 0;
+
+  function blockNamed(name: string): Block {
+    const known = blocks.get(name);
+    if (known !== undefined) return known;
+    const block: Block = {
+      name,
+      numbers: numbersOfBlock(name) ?? [],
+      expected: {},
+      resourceVersion: undefined,
+      unreadable: undefined,
+      next: undefined,
+      mustWrite: false,
+      writing: false,
+    };
+    blocks.set(name, block);
+    return block;
+  }
+
+  /** Takes over what the server has, as the base of the next write. */
+  function rebase(block: Block, view: BlockView | undefined): void {
+    block.resourceVersion = view?.resourceVersion;
+    if (view !== undefined && !isReadable(view)) block.unreadable = view;
+  }
+
+  async function flush(block: Block): Promise<void> {
+    if (block.writing) return;
+    block.writing = true;
+    working += 1;
+    try {
+      while ((block.next !== undefined || block.mustWrite) && !stop.signal.aborted) await writeBatch(block);
+    } finally {
+      block.writing = false;
+      working -= 1;
+      if (working === 0) {
+        whenIdle.resolve();
+        whenIdle = Promise.withResolvers();
+      }
+    }
+    compare(block, options.blocks.get(`${namespace}/${block.name}`));
+  }
+
+  async function writeBatch(block: Block): Promise<void> {
+    const batch = block.next;
+    block.next = undefined;
+    block.mustWrite = false;
+    for (let tries = 1; !stop.signal.aborted; tries += 1) {
+      const data = merged(block.expected, batch?.changes);
+      try {
+        await keepAside(block);
+        await put(block, data);
+        block.expected = data;
+        batch?.done.resolve();
+        return;
+      } catch (error) {
+        const isConflict = isKubeError(error, 'Conflict', 'AlreadyExists', 'NotFound');
+        observer.wrote(isConflict ? 'conflict' : 'error', 0);
+        if (!isConflict || tries > 1) {
+          log.warn({ block: block.name, error: String(error) }, 'table block not written, trying again');
+          await sleep(clock, backoffFor(tries) * (0.5 + options.random()), stop.signal);
+        }
+        await readAgain(block, batch);
+      }
+    }
+    batch?.done.reject(new Error('the journal is closed'));
+  }
+
+  async function put(block: Block, data: Record<string, string>): Promise<void> {
+    const { name, resourceVersion } = block;
+    const startedAt = clock.monotonic();
+    const body = blockObject({
+      namespace,
+      name,
+      stamp,
+      data,
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+    });
+    const written =
+      resourceVersion === undefined
+        ? await transport.request<KubeObject>({ method: 'POST', path, query, body, signal: stop.signal })
+        : await transport.request<KubeObject>({
+            method: 'PUT',
+            path: `${path}/${name}`,
+            query,
+            body,
+            signal: stop.signal,
+          });
+    block.resourceVersion = written.metadata.resourceVersion;
+    observer.wrote('ok', (clock.monotonic() - startedAt) / 1_000);
+  }
+
+  /** The raw text of a block that cannot be read is evidence: it is kept beside the table. */
+  async function keepAside(block: Block): Promise<void> {
+    const { unreadable } = block;
+    if (unreadable === undefined) return;
+    const name = `${block.name}-corrupt-${unreadable.resourceVersion}`;
+    const metadata = { namespace, name, labels: { 'app.kubernetes.io/managed-by': 'nodeport-manager' } };
+    const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: unreadable.data };
+    try {
+      await transport.request({ method: 'POST', path, query, body, signal: stop.signal });
+    } catch (error) {
+      if (!isKubeError(error, 'AlreadyExists')) throw error;
+    }
+    block.unreadable = undefined;
+    observer.healed('corrupt', block.name);
+    log.warn({ block: block.name, copy: name }, 'table block could not be read: copied aside and rebuilt');
+  }
+
+  async function readAgain(block: Block, batch: Batch | undefined): Promise<void> {
+    let view: BlockView | undefined;
+    try {
+      view = toBlockView(
+        await transport.request<KubeObject>({
+          method: 'GET',
+          path: `${path}/${block.name}`,
+          signal: stop.signal,
+        }),
+      );
+    } catch (error) {
+      if (!isKubeError(error, 'NotFound')) return;
+    }
+    if (
+      view !== undefined &&
+      view.stamp !== stamp &&
+      (isNewer(view) || epochOf(view.stamp) >= epochOf(stamp))
+    ) {
+      return fence(view);
+    }
+    if (view !== undefined && view.stamp !== stamp) takeOver(block, view, batch);
+    rebase(block, view);
+  }
+
+  /** A former leader's late write: what it reserved and we did not know stands. */
+  function takeOver(block: Block, view: BlockView, batch: Batch | undefined): void {
+    for (const [port, entry] of readableEntries(view)) {
+      const before = parseEntry(block.expected[port] ?? '');
+      const ours = batch?.changes.get(port);
+      if (entry.state !== 'Held' || entry.uid === before?.uid || entry.uid === ours?.uid) continue;
+      block.expected[port] = formatEntry(entry);
+      batch?.changes.delete(port);
+      options.onFound(port, entry);
+    }
+  }
+
+  function fence(view: BlockView): void {
+    close();
+    options.onFenced(view.stamp, view.name);
+  }
+
+  /** Mends a block that differs from what we wrote, unless a write of ours is about to tell. */
+  function compare(block: Block, view: BlockView | undefined): void {
+    if (block.writing || stop.signal.aborted || stamp === '' || newer.has(block.name)) return;
+    if (view === undefined) {
+      if (block.resourceVersion === undefined) return;
+      block.resourceVersion = undefined;
+      return heal(block, 'deleted');
+    }
+    const isOld =
+      block.resourceVersion !== undefined &&
+      compareResourceVersions(view.resourceVersion, block.resourceVersion) <= 0;
+    if (isOld) return;
+    if (view.stamp !== stamp && (isNewer(view) || epochOf(view.stamp) >= epochOf(stamp))) return fence(view);
+    const isSame = view.stamp === stamp && sameData(view.data, block.expected);
+    rebase(block, view);
+    if (!isSame) heal(block, 'edited');
+  }
+
+  function heal(block: Block, kind: HealKind): void {
+    log.warn({ block: block.name, kind }, 'table block differs from what was written: written again');
+    if (block.unreadable === undefined) observer.healed(kind, block.name);
+    block.mustWrite = true;
+    void flush(block);
+  }
+
+  function close(): void {
+    stop.abort();
+    for (const { next } of blocks.values()) next?.done.reject(new Error('the journal is closed'));
+  }
+
+  options.blocks.subscribe(({ before, after }) => {
+    const name = (after ?? before)?.name;
+    const block = name === undefined ? undefined : blocks.get(name);
+    if (block !== undefined) compare(block, after);
+    else if (after !== undefined && stamp !== '' && numbersOfBlock(after.name) !== undefined)
+      compare(blockNamed(after.name), after);
+  });
+
+  return {
+    load() {
+      const entries: [Port, Entry][] = [];
+      const unreadable: Port[] = [];
+      let epoch = epochOf(stamp);
+      blocks.clear();
+      newer.clear();
+      for (const view of options.blocks.values()) {
+        const numbers = numbersOfBlock(view.name);
+        if (numbers === undefined) continue;
+        epoch = Math.max(epoch, epochOf(view.stamp));
+        if (isNewer(view)) {
+          newer.add(view.name);
+          unreadable.push(...numbers);
+          continue;
+        }
+        const block = blockNamed(view.name);
+        rebase(block, view);
+        block.mustWrite = true;
+        block.expected = {};
+        for (const [port, entry] of readableEntries(view)) {
+          block.expected[port] = formatEntry(entry);
+          entries.push([port, entry]);
+        }
+      }
+      stamp = `${epoch + 1}/${options.identity}`;
+      return { entries, unreadable };
+    },
+    open: async () => void (await Promise.all([...blocks.values()].map(flush))),
+    async write(changes) {
+      const byBlock = new Map<Block, Batch>();
+      for (const [port, entry] of changes) {
+        const block = blockNamed(blockNameOf(port));
+        if (newer.has(block.name)) continue;
+        block.next ??= newBatch(stop.signal.aborted);
+        block.next.changes.set(port, entry);
+        byBlock.set(block, block.next);
+      }
+      for (const block of byBlock.keys()) void flush(block);
+      await Promise.all([...byBlock.values()].map(({ done }) => done.promise));
+    },
+    idle: () => (working === 0 ? Promise.resolve() : whenIdle.promise),
+    check() {
+      for (const block of blocks.values()) compare(block, options.blocks.get(`${namespace}/${block.name}`));
+    },
+    newerBlocks: () => [...newer],
+    sizes: () => new Map([...blocks].map(([name, { expected }]) => [name, bytesOf(expected)])),
+    close,
+  };
+}
+
+function backoffFor(tries: number): Millis {
+  return Math.min(FIRST_BACKOFF * 2 ** (tries - 1), LONGEST_BACKOFF);
+}
+
+function newBatch(closed: boolean): Batch {
+  const batch: Batch = { changes: new Map(), done: Promise.withResolvers() };
+  // Nobody may be waiting any more: that is no crash.
+  batch.done.promise.catch(() => undefined);
+  if (closed) batch.done.reject(new Error('the journal is closed'));
+  return batch;
+}
+
+function merged(
+  expected: Readonly<Record<string, string>>,
+  changes: ReadonlyMap<Port, Entry | undefined> = new Map(),
+): Record<string, string> {
+  const data = { ...expected };
+  for (const [port, entry] of changes) {
+    if (entry === undefined) delete data[port];
+    else data[port] = formatEntry(entry);
+  }
+  return data;
+}
+
+function readableEntries(view: BlockView): [Port, Entry][] {
+  const numbers = new Set(numbersOfBlock(view.name));
+  return Object.entries(view.data).flatMap(([key, text]): [Port, Entry][] => {
+    const entry = parseEntry(text);
+    return entry === undefined || !numbers.has(Number(key)) ? [] : [[Number(key), entry]];
+  });
+}
+
+function isReadable(view: BlockView): boolean {
+  return view.version === '1' && readableEntries(view).length === Object.keys(view.data).length;
+}
+
+function sameData(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
+function bytesOf(data: Readonly<Record<string, string>>): number {
+  let bytes = 0;
+  for (const [key, text] of Object.entries(data)) bytes += key.length + Buffer.byteLength(text);
+  return bytes;
+}

@@ -1,0 +1,329 @@
+/**
+ * The main loop. Keys of Services come ready, rounds decide them in order, and everything else follows:
+ *
+ *   queue ──take──► decide, fold ─► … (up to 256) ──► journal.write ──► settle each Service alone
+ *                                                       "reserve"          (32 at once)
+ *
+ * - A decision sees every earlier one, because each is folded into the ledger before the next is made.
+ * - A key is processing from `take` until its Service is settled, so nothing is decided twice at once.
+ * - The next round is decided while the last one is being reserved (two at most), and rounds pause while many
+ *   Services wait to be settled: so a newcomer of another range joins within one round.
+ * - What a decision is made from must be as new as our own last write to that Service; else the watch will bring
+ *   it and the key comes again.
+ */
+import { decide } from '../allocation/decide.ts';
+import type { Ledger } from '../allocation/ledger.ts';
+import type { Range } from '../allocation/range.ts';
+import type { Decision, NamespaceView } from '../allocation/types.ts';
+import type { ServiceView } from '../api/service.ts';
+import type { Cancel, Clock } from '../kube/clock.ts';
+import { compareResourceVersions, type Store } from '../kube/store.ts';
+import type { Workqueue } from '../kube/workqueue.ts';
+import type { Port } from '../ports/portSet.ts';
+import type { Audit } from './audit.ts';
+import { concernsUs, laneOf } from './inputs.ts';
+import type { Journal } from './journal.ts';
+import { type Outcome, type Settler, shows } from './settle.ts';
+
+const KEYS_A_ROUND = 256;
+const ROUNDS_BEING_RESERVED = 2;
+/** Services that may wait to be settled before rounds pause. */
+const SETTLE_BACKLOG = 128;
+
+export interface LoopParts {
+  readonly clock: Clock;
+  readonly services: Store<ServiceView>;
+  readonly namespaces: Store<NamespaceView>;
+  readonly ranges: () => ReadonlyMap<string, Range>;
+  readonly queue: Workqueue;
+  readonly journal: Journal;
+  readonly settler: Settler;
+  /** Limits how many writes to Services are under way. */
+  readonly writes: { add<T>(task: () => Promise<T>): Promise<T>; readonly size: number };
+  readonly audit: Audit;
+  /** Numbers whose holding changed: their ranges are counted again. */
+  readonly onTouched: (ports: ReadonlySet<Port>) => void;
+  /** Who waits changed, for these ranges. */
+  readonly onWaiting: (ranges: readonly string[]) => void;
+}
+
+export interface Loop {
+  /** Keeps this ledger equal to what the watch shows, in place of the one before. */
+  follow(ledger: Ledger): void;
+  /** Starts deciding from the ledger. */
+  open(): void;
+  /** Decides nothing more until `open`. */
+  pause(): void;
+  /** Makes the Service's key ready. */
+  touch(service: ServiceView): void;
+  /** Refused Services, by namespace/name. */
+  readonly waiting: ReadonlyMap<string, Waiting>;
+  /** Resolves when nothing is being reserved or settled. */
+  drained(): Promise<void>;
+}
+
+/** A Service that was refused, and what it asked for first. */
+export interface Waiting {
+  readonly range: string;
+  readonly reason: string;
+}
+
+interface Task {
+  readonly service: ServiceView;
+  readonly decision: Decision;
+}
+
+export function createLoop(parts: LoopParts): Loop {
+  const { clock, services, queue, journal, settler, writes, audit } = parts;
+  const waiting = new Map<string, Waiting>();
+  /** Our last write to a Service, until the watch shows it. */
+  const writtenAt = new Map<string, string>();
+  /** Services whose last write was not answered. */
+  const unanswered = new Set<string>();
+  let ledger: Ledger | undefined;
+  let reserving = 0;
+  let busy = 0;
+  let whenDrained = Promise.withResolvers<void>();
+  let timer: Cancel = () => undefined;
+  let isScheduled = false;
+  let isOpen = false;
+
+  function schedule(): void {
+    if (isScheduled) return;
+    isScheduled = true;
+    setImmediate(() => {
+      isScheduled = false;
+      pump();
+    });
+  }
+
+  function pump(): void {
+    if (ledger === undefined || !isOpen) return;
+    ledger.advance(clock.now());
+    void absorb(ledger);
+    while (reserving < ROUNDS_BEING_RESERVED && writes.size < SETTLE_BACKLOG && queue.depth > 0)
+      round(ledger);
+    timer();
+    const deadline = ledger.nextDeadline();
+    if (Number.isFinite(deadline)) timer = clock.after(Math.max(0, deadline - clock.now()), schedule);
+  }
+
+  /** Carries on what changed in the ledger; the promise settles when the table says it, too. */
+  function absorb(of: Ledger): Promise<void> {
+    const { entries, wake, touched } = of.drain(parts.ranges());
+    for (const key of wake) queue.add(key, { urgent: true });
+    if (touched.size > 0) parts.onTouched(touched);
+    for (const [port, entry] of entries) if (entry?.state === 'Released') audit.released(port, entry);
+    if (entries.size === 0) return Promise.resolve();
+    const written = journal.write(entries);
+    // Only a closed journal rejects: then we are stopping.
+    written.catch(() => undefined);
+    return written;
+  }
+
+  function round(of: Ledger): void {
+    const tasks: Task[] = [];
+    for (const key of queue.take(KEYS_A_ROUND)) {
+      const task = decideKey(of, key);
+      if (task === 'done') queue.done(key);
+      else if (task !== 'busy') tasks.push(task);
+    }
+    const reserved = absorb(of);
+    if (tasks.length === 0) return;
+    reserving += 1;
+    begin();
+    const settleAll = (): void => tasks.forEach((task) => settle(of, task));
+    const giveUp = (): void => tasks.forEach(({ service }) => queue.done(service.key));
+    void reserved.then(settleAll, giveUp).then(() => {
+      reserving -= 1;
+      end();
+    });
+  }
+
+  /** 'done': nothing to write. 'busy': something must be looked up first, which ends the key itself. */
+  function decideKey(of: Ledger, key: string): Task | 'done' | 'busy' {
+    const service = services.get(key);
+    const former = of.ownersAt(key).filter((uid) => uid !== service?.uid);
+    // Another UID under the same name proves that the former Service is gone.
+    if (service !== undefined) for (const uid of former) of.gone(uid, clock.now());
+    else if (former.length > 0) return lookThen(key, (live) => releaseAllBut(of, former, live));
+    if (service === undefined) {
+      writtenAt.delete(key);
+      noLongerWaits(key);
+      return 'done';
+    }
+    if (unanswered.has(key)) return lookThen(key, (live) => answered(key, live));
+    if (compareResourceVersions(service.resourceVersion, writtenAt.get(key) ?? '') < 0) return 'done';
+    writtenAt.delete(key);
+    const snapshot = {
+      now: clock.now(),
+      service,
+      namespace: parts.namespaces.get(service.namespace),
+      ranges: parts.ranges(),
+      ledger: of,
+    };
+    const decision = decide(snapshot);
+    audit.decided(service, decision);
+    of.fold(service, decision, clock.now());
+    noteWaiting(key, decision);
+    const isShown = shows(service, decision.do === 'ignore' ? undefined : decision.verdict);
+    return isShown && decision.do !== 'assign' ? 'done' : { service, decision };
+  }
+
+  function releaseAllBut(of: Ledger, uids: readonly string[], live: ServiceView | undefined): void {
+    for (const uid of uids) if (uid !== live?.uid) of.gone(uid, clock.now());
+  }
+
+  function answered(key: string, live: ServiceView | undefined): void {
+    unanswered.delete(key);
+    if (live !== undefined) writtenAt.set(key, live.resourceVersion);
+  }
+
+  /** Asks the apiserver itself about the Service, then goes on; the key comes again. */
+  function lookThen(key: string, use: (live: ServiceView | undefined) => void): 'busy' {
+    const [namespace = '', name = ''] = key.split('/');
+    begin();
+    settler.look({ namespace, name }).then(
+      (live) => {
+        use(live);
+        queue.done(key);
+        // The watch may have shown all there is already.
+        if (services.get(key) !== undefined) queue.add(key);
+        end();
+      },
+      () => {
+        queue.retry(key);
+        end();
+      },
+    );
+    return 'busy';
+  }
+
+  function settle(of: Ledger, { service, decision }: Task): void {
+    if (decision.do === 'assign' && !isReserved(of, service, decision)) return queue.retry(service.key);
+    begin();
+    writes
+      .add(() => settler.settle(service, decision))
+      .then(
+        (outcome) => {
+          settled(of, service, decision, outcome);
+          end();
+        },
+        (error: unknown) => {
+          audit.failed(service, error);
+          queue.retry(service.key);
+          end();
+        },
+      );
+  }
+
+  /** False when the table, read again, had another owner for one of the numbers. */
+  function isReserved(
+    of: Ledger,
+    service: ServiceView,
+    { grants }: Extract<Decision, { do: 'assign' }>,
+  ): boolean {
+    const own = of.entriesOf(service.uid);
+    return grants.every(
+      ({ number, ports }) => own.has(number) || ports.every(({ nodePort }) => nodePort === number),
+    );
+  }
+
+  function settled(of: Ledger, service: ServiceView, decision: Decision, outcome: Outcome): void {
+    const { key } = service;
+    if (outcome.result === 'unknown') unanswered.add(key);
+    else if (outcome.result !== 'refused' && outcome.resourceVersion !== undefined)
+      writtenAt.set(key, outcome.resourceVersion);
+    audit.settled(service, decision, outcome);
+    if (outcome.result === 'done') {
+      queue.forget(key);
+      return queue.done(key);
+    }
+    if (outcome.result === 'refused') {
+      for (const port of outcome.ports) of.refused(service.uid, port, clock.now());
+      if (!outcome.taken) return refuseFor(service, outcome.error.message);
+    }
+    queue.retry(key);
+  }
+
+  /** The apiserver objects to more than one number: the Service shows its answer, and is tried again later. */
+  function refuseFor(service: ServiceView, message: string): void {
+    const verdict = { reason: 'RefusedByApiserver', message } as const;
+    begin();
+    const decision: Decision = { do: 'refuse', range: '', verdict, waitsFor: [], need: 0 };
+    const finish = (): void => {
+      queue.retry(service.key);
+      end();
+    };
+    writes
+      .add(() => settler.settle(service, decision))
+      .then((outcome) => {
+        if (outcome.result === 'done' && outcome.resourceVersion !== undefined)
+          writtenAt.set(service.key, outcome.resourceVersion);
+        finish();
+      }, finish);
+  }
+
+  function noteWaiting(key: string, decision: Decision): void {
+    if (decision.do !== 'refuse') return noLongerWaits(key);
+    const before = waiting.get(key);
+    const now = { range: decision.range, reason: decision.verdict.reason };
+    if (before?.range === now.range && before.reason === now.reason) return;
+    waiting.set(key, now);
+    parts.onWaiting([before?.range ?? '', now.range]);
+  }
+
+  function noLongerWaits(key: string): void {
+    const before = waiting.get(key);
+    if (before === undefined) return;
+    waiting.delete(key);
+    parts.onWaiting([before.range]);
+  }
+
+  function begin(): void {
+    busy += 1;
+  }
+
+  function end(): void {
+    busy -= 1;
+    schedule();
+    if (busy > 0) return;
+    whenDrained.resolve();
+    whenDrained = Promise.withResolvers();
+  }
+
+  services.subscribe(({ before, after }) => {
+    if (ledger === undefined) return;
+    ledger.observe(before, after);
+    if (after === undefined) audit.gone(before?.uid ?? '');
+    const service = after ?? before;
+    if (service === undefined) return;
+    if (after !== undefined && !concernsUs(after, ledger) && !waiting.has(service.key)) return schedule();
+    if (after !== undefined) audit.seen(after);
+    touch(service);
+  });
+  queue.onReady(schedule);
+
+  function touch(service: ServiceView): void {
+    queue.add(service.key, { lane: laneOf(service) });
+  }
+
+  return {
+    follow(next) {
+      ledger = next;
+      waiting.clear();
+      writtenAt.clear();
+    },
+    open() {
+      isOpen = true;
+      schedule();
+    },
+    pause() {
+      isOpen = false;
+      timer();
+    },
+    touch,
+    waiting,
+    drained: () => (busy === 0 ? Promise.resolve() : whenDrained.promise),
+  };
+}

@@ -1,0 +1,225 @@
+/**
+ * Keeps the status of PortRanges true. Counts are computed from the ledger, never counted up and down, and written
+ * when they differ from what is shown: at most once in STATUS_EVERY a range while things move, never when settled.
+ */
+import type { Range } from '../allocation/range.ts';
+import type { Usage } from '../allocation/usage.ts';
+import { FIELD_MANAGER } from '../api/names.ts';
+import {
+  type Condition,
+  type PortRangeStatus,
+  portRangeApiVersion,
+  portRangePath,
+} from '../api/portRange.ts';
+import type { Cancel, Clock, Millis } from '../kube/clock.ts';
+import { isKubeError } from '../kube/errors.ts';
+import type { EventRecorder } from '../kube/events.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
+import { format, spansOf } from '../ports/portSet.ts';
+import type { Log } from './audit.ts';
+import type { PortRangeView } from './inputs.ts';
+
+const STATUS_EVERY: Millis = 250;
+const RETRY_AFTER: Millis = 1_000;
+const WRITES_AT_ONCE = 8;
+
+export interface RangeStatusParts {
+  readonly transport: Transport;
+  readonly clock: Clock;
+  readonly events: EventRecorder;
+  readonly log: Log;
+  readonly views: Store<PortRangeView>;
+  readonly ranges: () => ReadonlyMap<string, Range>;
+  /** Of the named ranges. */
+  readonly usage: (names: readonly string[]) => ReadonlyMap<string, Usage>;
+  /** How many Services wait for the range. */
+  readonly pending: (name: string) => number;
+}
+
+export interface RangeStatusWriter {
+  /** Counts of these ranges may have changed. */
+  touch(names: Iterable<string>): void;
+  /** Writes nothing any more. */
+  close(): void;
+}
+
+export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWriter {
+  const { clock, transport, log } = parts;
+  const dirty = new Set<string>();
+  let cancel: Cancel | undefined;
+  let isWriting = false;
+  const closed = new AbortController();
+
+  function plan(after: Millis): void {
+    if (closed.signal.aborted || isWriting || cancel !== undefined || dirty.size === 0) return;
+    cancel = clock.after(after, () => {
+      cancel = undefined;
+      void writeAll();
+    });
+  }
+
+  async function writeAll(): Promise<void> {
+    isWriting = true;
+    const names = [...dirty];
+    dirty.clear();
+    const usage = parts.usage(names);
+    let failed = false;
+    for (let i = 0; i < names.length && !closed.signal.aborted; i += WRITES_AT_ONCE) {
+      const results = await Promise.all(
+        names.slice(i, i + WRITES_AT_ONCE).map((name) => write(name, usage.get(name))),
+      );
+      failed ||= results.includes(false);
+    }
+    isWriting = false;
+    plan(failed ? RETRY_AFTER : STATUS_EVERY);
+  }
+
+  /** False: to be tried again. */
+  async function write(name: string, usage: Usage | undefined): Promise<boolean> {
+    const view = parts.views.get(name);
+    const range = parts.ranges().get(name);
+    if (view === undefined || range === undefined || usage === undefined || range.uid !== view.uid)
+      return true;
+    const status = statusOf(view, range, usage, parts.pending(name), clock.now());
+    if (isSame(view.object.status, status)) return true;
+    const body = { metadata: { resourceVersion: view.resourceVersion }, status };
+    const path = `${portRangePath}/${name}/status`;
+    try {
+      const contentType = 'application/merge-patch+json';
+      await transport.request({
+        method: 'PATCH',
+        path,
+        query: { fieldManager: FIELD_MANAGER },
+        body,
+        contentType,
+      });
+    } catch (error) {
+      if (isKubeError(error, 'NotFound')) return true;
+      if (!isKubeError(error, 'Conflict'))
+        log.warn({ range: name, error: String(error) }, 'PortRange status not written');
+      dirty.add(name);
+      return false;
+    }
+    tell(view, status);
+    return true;
+  }
+
+  function tell(view: PortRangeView, status: PortRangeStatus): void {
+    for (const [type, reason] of [
+      ['Exhausted', 'RangeExhausted'],
+      ['Overlapping', 'RangeOverlap'],
+    ] as const) {
+      const now = status.conditions?.find((condition) => condition.type === type);
+      const before = view.object.status?.conditions?.find((condition) => condition.type === type);
+      if (now?.status !== 'True' || before?.status === 'True') continue;
+      const regarding = { apiVersion: portRangeApiVersion, kind: 'PortRange', name: view.key, uid: view.uid };
+      parts.events.record({ regarding, type: 'Warning', reason, action: 'Allocate', note: now.message });
+    }
+  }
+
+  return {
+    touch(names) {
+      for (const name of names) dirty.add(name);
+      plan(STATUS_EVERY);
+    },
+    close() {
+      closed.abort();
+      cancel?.();
+    },
+  };
+}
+
+function statusOf(
+  view: PortRangeView,
+  range: Range,
+  usage: Usage,
+  pending: number,
+  now: Millis,
+): PortRangeStatus {
+  const generation = view.object.metadata.generation;
+  const before = view.object.status?.conditions ?? [];
+  const { capacity, allocated, foreign, coolingDown, free, usedPercent, outOfRange } = usage;
+  return {
+    observedGeneration: generation,
+    ports: format(range.declared),
+    effective: spansOf(range.effective),
+    capacity,
+    allocated,
+    foreign,
+    coolingDown,
+    free,
+    explicitOnlyFree: 0,
+    usedPercent,
+    outOfRange,
+    pending,
+    expanded: [],
+    conditions: conditionsOf(range, usage).map((condition): Condition => {
+      const old = before.find(({ type }) => type === condition.type);
+      const lastTransitionTime =
+        old?.status === condition.status
+          ? old.lastTransitionTime
+          : new Date(now).toISOString().replace(/\.\d+Z$/, 'Z');
+      return { ...condition, observedGeneration: generation, lastTransitionTime };
+    }),
+  };
+}
+
+type Finding = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+
+function conditionsOf(range: Range, { free, capacity }: Usage): Finding[] {
+  const losses = range.losesTo
+    .map(({ name, spans }) => `${format(spans)} to the older PortRange ${name}`)
+    .join(', ');
+  const wins = range.winsOver.join(', ');
+  return [
+    {
+      type: 'Ready',
+      status: 'True',
+      reason: 'Reconciled',
+      message: `gives ${format(range.effective) || 'no ports'}`,
+    },
+    losses === ''
+      ? {
+          type: 'Overlapping',
+          status: 'False',
+          reason: 'NoOverlap',
+          message:
+            wins === ''
+              ? 'no older PortRange has any of its ports'
+              : `keeps the ports it shares with ${wins}`,
+        }
+      : { type: 'Overlapping', status: 'True', reason: 'OlderRangeWins', message: `loses ${losses}` },
+    free > 0
+      ? { type: 'Exhausted', status: 'False', reason: 'PortsFree', message: 'has free ports' }
+      : {
+          type: 'Exhausted',
+          status: 'True',
+          reason: 'NoPortFree',
+          message: `none of ${capacity} ports is free`,
+        },
+    {
+      type: 'WithinNodePortRange',
+      status: 'Unknown',
+      reason: 'NodePortRangeUnknown',
+      message: "the apiserver's own node port range is not known",
+    },
+  ];
+}
+
+/** Compares as the apiserver would store them. */
+function isSame(shown: PortRangeStatus | undefined, wanted: PortRangeStatus): boolean {
+  if (shown === undefined) return false;
+  const { conditions: a = [], ...restA } = shown;
+  const { conditions: b = [], ...restB } = wanted;
+  return sorted(restA) === sorted(restB) && sorted(a) === sorted(b);
+}
+
+/** JSON with the keys of every object in one order. */
+function sorted(value: unknown): string {
+  return JSON.stringify(value, (_, item: unknown) =>
+    typeof item === 'object' && item !== null && !Array.isArray(item)
+      ? Object.fromEntries(Object.entries(item).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : item,
+  );
+}

@@ -1,0 +1,57 @@
+import type { Ledger } from '../allocation/ledger.ts';
+import type { ServiceView } from '../api/service.ts';
+import type { Clock, Millis } from '../kube/clock.ts';
+import { sleep } from '../kube/clock.ts';
+import type { Store } from '../kube/store.ts';
+import type { Workqueue } from '../kube/workqueue.ts';
+import { concernsUs, laneOf } from './inputs.ts';
+import type { Journal } from './journal.ts';
+
+/**
+ * Resync: now and then everything is looked at again, as if it had just changed. In a healthy cluster it finds
+ * nothing and writes nothing; it is the net under watches that lie and tables that people edit.
+ */
+export async function resyncEvery(
+  period: Millis,
+  parts: {
+    clock: Clock;
+    random: () => number;
+    services: Store<ServiceView>;
+    queue: Workqueue;
+    journal: Journal;
+    ledger: () => Ledger | undefined;
+    onResync: () => void;
+  },
+  signal: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    // Jittered, so that several controllers on one apiserver do not beat in time.
+    await sleep(parts.clock, period * (0.9 + 0.2 * parts.random()), signal);
+    if (signal.aborted) return;
+    const ledger = parts.ledger();
+    if (ledger === undefined) continue;
+    ledger.forgetHistory(parts.clock.now());
+    for (const key of keysToLookAt(parts.services, ledger)) parts.queue.add(key.key, { lane: key.lane });
+    parts.journal.check();
+    parts.onResync();
+  }
+}
+
+/** Every Service that concerns us, and every owner in the table whose Service is not shown. */
+function* keysToLookAt(
+  services: Store<ServiceView>,
+  ledger: Ledger,
+): Generator<{ key: string; lane: string }> {
+  for (const service of services.values())
+    if (concernsUs(service, ledger)) yield { key: service.key, lane: laneOf(service) };
+  for (const key of ownersNotShown(services, ledger)) yield { key, lane: '' };
+}
+
+/** namespace/name of owners in the table whose Service, by UID, the watch does not show. */
+export function ownersNotShown(services: Store<ServiceView>, ledger: Ledger): Set<string> {
+  const keys = new Set<string>();
+  for (const [, { state, service, uid }] of ledger.entries()) {
+    if (state === 'Held' && services.get(service)?.uid !== uid) keys.add(service);
+  }
+  return keys;
+}

@@ -1,0 +1,78 @@
+import { TABLE } from '../api/names.ts';
+import type { KubeObject } from '../kube/transport.ts';
+import type { Port } from '../ports/portSet.ts';
+
+/** Numbers a ConfigMap holds: small enough that writing one stays cheap (a PUT of 250 entries takes about 5 ms). */
+const BLOCK_SIZE = 250;
+
+/** A block of the allocation table as the cache keeps it. */
+export interface BlockView {
+  /** namespace/name */
+  readonly key: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** As found; undefined where the annotation is missing. */
+  readonly version: string | undefined;
+  /** Whoever wrote it last: `7/host_9f3c`. */
+  readonly stamp: string;
+  /** Number → entry, as texts. */
+  readonly data: Readonly<Record<string, string>>;
+}
+
+export function toBlockView({ metadata, data }: KubeObject): BlockView {
+  return {
+    key: `${metadata.namespace}/${metadata.name}`,
+    name: metadata.name,
+    uid: metadata.uid,
+    resourceVersion: metadata.resourceVersion,
+    version: metadata.annotations?.[TABLE.versionAnnotation],
+    stamp: metadata.annotations?.[TABLE.epochAnnotation] ?? '',
+    data: (data ?? {}) as Record<string, string>,
+  };
+}
+
+/** `nodeport-table-30250` for 30,250–30,499. */
+export function blockNameOf(port: Port): string {
+  return `${TABLE.prefix}${Math.floor(port / BLOCK_SIZE) * BLOCK_SIZE}`;
+}
+
+/** The numbers of a block; undefined when that is not a block's name. */
+export function numbersOfBlock(name: string): Port[] | undefined {
+  const start = Number(name.slice(TABLE.prefix.length));
+  const isBlock = name.startsWith(TABLE.prefix) && start % BLOCK_SIZE === 0 && start >= 0 && start < 65_536;
+  return isBlock ? Array.from({ length: BLOCK_SIZE }, (_, i) => start + i) : undefined;
+}
+
+/** A newer version of us wrote it: we cannot know what it means, so we neither write it nor allocate in it. */
+export function isNewer({ version }: Pick<BlockView, 'version'>): boolean {
+  return version !== undefined && /^\d+$/.test(version) && Number(version) > TABLE.version;
+}
+
+/** The number of the epoch in a stamp; 0 where there is none. */
+export function epochOf(stamp: string): number {
+  return Number(/^(\d+)\//.exec(stamp)?.[1] ?? 0);
+}
+
+/** A block as it is written. */
+export function blockObject(options: {
+  namespace: string;
+  name: string;
+  stamp: string;
+  resourceVersion?: string;
+  data: Readonly<Record<string, string>>;
+}): unknown {
+  const { namespace, name, stamp, resourceVersion, data } = options;
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: {
+      namespace,
+      name,
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      labels: { 'app.kubernetes.io/managed-by': 'nodeport-manager', [TABLE.label]: 'true' },
+      annotations: { [TABLE.versionAnnotation]: String(TABLE.version), [TABLE.epochAnnotation]: stamp },
+    },
+    data,
+  };
+}

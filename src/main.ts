@@ -1,0 +1,153 @@
+/** The composition root: options → parts → run → stop. */
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import type { Logger } from 'pino';
+import { NAME, PREFIX } from './api/names.ts';
+import { type Controller, createController } from './controller/controller.ts';
+import { systemClock as clock } from './kube/clock.ts';
+import { loadConnection } from './kube/connection.ts';
+import { createEventRecorder } from './kube/events.ts';
+import { createTransport, type Transport } from './kube/transport.ts';
+import { createWire } from './kube/wire.ts';
+import { probes, serve } from './observability/health.ts';
+import { createLogger } from './observability/logger.ts';
+import { createMetrics, type Metrics } from './observability/metrics.ts';
+import { type Options, parseOptions, UsageExit } from './options.ts';
+
+const VERSION = process.env['NODEPORT_MANAGER_BUILD_VERSION'] ?? 'development';
+
+/** Pods are killed 30 s after SIGTERM by default; people wait less gladly. */
+const STOP_WITHIN_MS = 4_500;
+
+/** Connections beside those for writes: lists, table writes, status, events. */
+const OTHER_CONNECTIONS = 8;
+
+async function main(): Promise<void> {
+  const options = parseOptions(process.argv.slice(2), process.env, VERSION);
+  const log = createLogger({ level: options.logLevel, format: options.logFormat });
+  try {
+    process.exitCode = await run(options, log);
+  } catch (error) {
+    log.error({ error: error instanceof Error ? error.message : String(error) }, 'cannot run');
+    process.exitCode = 1;
+  }
+}
+
+/** Runs until SIGTERM, SIGINT or a fatal error; the exit code. */
+async function run(options: Options, log: Logger): Promise<number> {
+  const metrics = createMetrics();
+  const connection = await loadConnection(options);
+  const identity = `${hostname()}_${randomUUID().slice(0, 4)}`;
+  const transport = createTransport({
+    wire: createWire(connection, { maxConnections: options.concurrency + OTHER_CONNECTIONS }),
+    authorize: (how) => connection.authorize(how),
+    host: connection.server.host,
+    userAgent: `${NAME}/${VERSION}`,
+    clock,
+    random: Math.random,
+    observer: { answered: metrics.request },
+  });
+  const stop = new AbortController();
+  let exitCode = 0;
+  const controller = assemble(options, { transport, log, metrics, identity }, (message) => {
+    log.error({ reason: message }, 'fatal: stopping');
+    exitCode = 1;
+    stop.abort();
+  });
+  const servers = [
+    await serve(options.metricsBindAddress, metricsPage(metrics)),
+    await serve(
+      options.healthProbeBindAddress,
+      probes(() => controller.notReady()),
+    ),
+  ];
+  stopOnSignals(stop, log);
+  log.info({ version: VERSION, server: connection.server.href, identity }, 'started');
+  await controller.run(stop.signal);
+  await Promise.all(servers.map(({ close }) => close()));
+  await transport.close();
+  log.info({ exitCode }, 'stopped');
+  return exitCode;
+}
+
+interface Parts {
+  readonly transport: Transport;
+  readonly log: Logger;
+  readonly metrics: Metrics;
+  readonly identity: string;
+}
+
+function assemble(
+  options: Options,
+  { transport, log, metrics, identity }: Parts,
+  onFatal: (message: string) => void,
+): Controller {
+  const events = createEventRecorder({
+    transport,
+    reportingController: `${PREFIX}controller`,
+    reportingInstance: identity,
+    clock,
+    onDropped: metrics.eventDropped,
+    log: (message, error) => log.warn({ error: String(error) }, message),
+  });
+  const controller = createController({
+    namespace: options.namespace,
+    identity,
+    concurrency: options.concurrency,
+    resyncPeriod: options.resyncPeriod,
+    transport,
+    events,
+    clock,
+    random: Math.random,
+    log,
+    onFatal,
+    observer: {
+      audit: metrics,
+      journal: { wrote: metrics.tableWrote, healed: metrics.tableHealed },
+      workqueue: metrics.workqueue,
+      reflector: {
+        listed: metrics.listed,
+        watched: metrics.watched,
+        failed: ({ name, during, error, retryInMs }) =>
+          log.warn(
+            { name, during, retryInMs, error: error instanceof Error ? error.message : String(error) },
+            'list or watch failed',
+          ),
+      },
+    },
+  });
+  metrics.watch(controller);
+  return controller;
+}
+
+function metricsPage({
+  registry,
+}: Metrics): (path: string) => Promise<{ status: number; type: string; body: string }> | undefined {
+  return (path) =>
+    path === '/metrics'
+      ? registry.metrics().then((body) => ({ status: 200, type: registry.contentType, body }))
+      : undefined;
+}
+
+function stopOnSignals(stop: AbortController, log: Logger): void {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.once(signal, () => {
+      log.info({ signal }, 'stopping: finishing what is in flight');
+      stop.abort();
+      setTimeout(() => {
+        log.error({}, 'not drained in time: what is in flight is resumed by the next start');
+        process.exit(1);
+      }, STOP_WITHIN_MS).unref();
+    });
+  }
+}
+
+main().catch((error: unknown) => {
+  if (error instanceof UsageExit) {
+    if (error.exitCode !== 0) process.stderr.write(`${NAME}: ${error.message}\n`);
+    process.exitCode = error.exitCode;
+    return;
+  }
+  process.stderr.write(`${NAME}: ${String(error)}\n`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,75 @@
+import { createServer, type Server } from 'node:http';
+
+/** What one path answers; undefined: 404. */
+export type Handler = (path: string) => Promise<Answer | undefined> | Answer | undefined;
+
+export interface Answer {
+  readonly status: number;
+  readonly type?: string;
+  readonly body: string;
+}
+
+/**
+ * A small HTTP server for probes and scrapes.
+ * @param address `:8080`, `127.0.0.1:8080` or `[::1]:8080`; port 0 takes a free one
+ * @throws Error that names the address, when it cannot be listened on
+ */
+export async function serve(
+  address: string,
+  handler: Handler,
+): Promise<{ port: number; close: () => Promise<void> }> {
+  const { host, port } = parseAddress(address);
+  const server = createServer((request, response) => {
+    const path = (request.url ?? '/').split('?')[0] ?? '/';
+    const answered = request.method === 'GET' || request.method === 'HEAD' ? handler(path) : undefined;
+    Promise.resolve(answered).then(
+      (answer = { status: 404, body: 'not found\n' }) => {
+        response.writeHead(answer.status, { 'content-type': answer.type ?? 'text/plain; charset=utf-8' });
+        response.end(request.method === 'HEAD' ? undefined : answer.body);
+      },
+      (error: unknown) => {
+        response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' });
+        response.end(`${String(error)}\n`);
+      },
+    );
+  });
+  await listen(server, host, port, address);
+  const bound = server.address();
+  return {
+    port: typeof bound === 'object' && bound !== null ? bound.port : port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}
+
+/** Liveness (`/healthz`: the process turns) and readiness (`/readyz`: it may be relied on; else 503 with the reason). */
+export function probes(notReady: () => string | undefined): Handler {
+  return (path) => {
+    if (path === '/healthz') return { status: 200, body: 'ok\n' };
+    if (path !== '/readyz') return undefined;
+    const reason = notReady();
+    return reason === undefined
+      ? { status: 200, body: 'ok\n' }
+      : { status: 503, body: `not ready: ${reason}\n` };
+  };
+}
+
+/** @throws Error that quotes the address */
+export function parseAddress(address: string): { host: string | undefined; port: number } {
+  const match = /^(\[[0-9a-fA-F:]+\]|[^:[\]]*):(\d{1,5})$/.exec(address);
+  const port = Number(match?.[2]);
+  if (match === null || port > 65_535)
+    throw new Error(`"${address}" is not an address: write ":8080" or "127.0.0.1:8080"`);
+  const host = (match[1] ?? '').replace(/^\[|\]$/g, '');
+  return { host: host === '' ? undefined : host, port };
+}
+
+function listen(server: Server, host: string | undefined, port: number, address: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => reject(new Error(`cannot listen on ${address}: ${error.message}`)));
+    server.listen({ port, ...(host === undefined ? {} : { host }) }, () => resolve());
+  });
+}

@@ -1,0 +1,202 @@
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+
+const PREFIX = 'nodeport_manager_';
+
+/** What gauges read when a scrape comes: present state, recomputed, never counted up and down. */
+export interface MetricsSource {
+  usage(): Iterable<readonly [string, RangeCounts]>;
+  waiting(): Iterable<{ readonly range: string; readonly reason: string }>;
+  queue(): { readonly depth: number; readonly ages: { readonly longest: number; readonly sum: number } };
+  tableSizes(): Iterable<readonly [string, number]>;
+  /** ms since 1970 */
+  lastSync(): number | undefined;
+}
+
+export interface RangeCounts {
+  readonly capacity: number;
+  readonly allocated: number;
+  readonly foreign: number;
+  readonly coolingDown: number;
+  readonly free: number;
+  readonly outOfRange: number;
+}
+
+export interface Metrics {
+  readonly registry: Registry;
+  /** Gauges read from here from now on. */
+  watch(source: MetricsSource): void;
+  allocated(range: string, outcome: 'assigned' | 'adopted' | 'refused'): void;
+  took(seconds: number): void;
+  released(range: string): void;
+  tableWrote(result: string): void;
+  tableHealed(kind: string): void;
+  eventDropped(): void;
+  readonly workqueue: {
+    added(): void;
+    started(waitedSeconds: number): void;
+    finished(workedSeconds: number): void;
+    retried(): void;
+  };
+  request(info: { verb: string; method: string; code: string; seconds: number; host: string }): void;
+  listed(info: { name: string; items: number; seconds: number }): void;
+  watched(name: string): void;
+}
+
+/** From one round trip on an idle cluster to a burst of thousands. */
+const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+
+/** The queue is the only one; client-go's metrics name theirs in a label. */
+const QUEUE = { name: 'services' };
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
+    new Counter({ name, help, labelNames, registers });
+  const histogram = (name: string, help: string, labelNames: string[] = []): Histogram =>
+    new Histogram({ name, help, labelNames, buckets: SECONDS, registers });
+
+  const allocations = counter(
+    `${PREFIX}allocations_total`,
+    'Decisions about Services by PortRange and outcome.',
+    ['range', 'outcome'],
+  );
+  const releases = counter(`${PREFIX}releases_total`, 'Numbers released, by PortRange.', ['range']);
+  const duration = histogram(
+    `${PREFIX}allocation_duration_seconds`,
+    'From a Service first seen needing ports to its ports written.',
+  );
+  const tableWrites = counter(`${PREFIX}table_writes_total`, 'Writes of table blocks by result.', ['result']);
+  const tableHeals = counter(`${PREFIX}table_heals_total`, 'Table blocks mended, by what was wrong.', [
+    'kind',
+  ]);
+  const eventsDropped = counter(
+    `${PREFIX}events_dropped_total`,
+    'Events not sent because of their rate limits.',
+  );
+  const added = counter('workqueue_adds_total', 'Keys added to the queue.', ['name']);
+  const retries = counter('workqueue_retries_total', 'Keys that wait a backoff.', ['name']);
+  const queued = histogram('workqueue_queue_duration_seconds', 'How long keys wait in the queue.', ['name']);
+  const worked = histogram('workqueue_work_duration_seconds', 'How long keys are processed.', ['name']);
+  const requests = counter('rest_client_requests_total', 'HTTP requests by status code, method and host.', [
+    'code',
+    'method',
+    'host',
+  ]);
+  const requestSeconds = histogram(
+    'rest_client_request_duration_seconds',
+    'HTTP request latency by verb and host.',
+    ['verb', 'host'],
+  );
+  const lists = counter('reflector_lists_total', 'Lists from the apiserver.', ['name']);
+  const listSeconds = histogram('reflector_list_duration_seconds', 'How long lists take.', ['name']);
+  const listItems = new Gauge({
+    name: 'reflector_items_per_list',
+    help: 'Objects in the last list.',
+    labelNames: ['name'],
+    registers,
+  });
+  const watches = counter('reflector_watches_total', 'Watches opened.', ['name']);
+  for (const result of ['ok', 'conflict', 'error']) tableWrites.inc({ result }, 0);
+  for (const kind of ['edited', 'deleted', 'corrupt']) tableHeals.inc({ kind }, 0);
+
+  return {
+    registry,
+    watch: (source) => registerGauges(registers, source),
+    allocated: (range, outcome) => allocations.inc({ range, outcome }),
+    took: (seconds) => duration.observe(seconds),
+    released: (range) => releases.inc({ range }),
+    tableWrote: (result) => tableWrites.inc({ result }),
+    tableHealed: (kind) => tableHeals.inc({ kind }),
+    eventDropped: () => eventsDropped.inc(),
+    workqueue: {
+      added: () => added.inc(QUEUE),
+      started: (seconds) => queued.observe(QUEUE, seconds),
+      finished: (seconds) => worked.observe(QUEUE, seconds),
+      retried: () => retries.inc(QUEUE),
+    },
+    request({ verb, method, code, seconds, host }) {
+      requests.inc({ code, method, host });
+      requestSeconds.observe({ verb, host }, seconds);
+    },
+    listed({ name, items, seconds }) {
+      lists.inc({ name });
+      listSeconds.observe({ name }, seconds);
+      listItems.set({ name }, items);
+    },
+    watched: (name) => watches.inc({ name }),
+  };
+}
+
+function registerGauges(registers: Registry[], live: MetricsSource): void {
+  const source = { ...live, usage: oncePerScrape(() => [...live.usage()]) };
+  const gauge = (name: string, help: string, labelNames: string[], collect: (gauge: Gauge) => void): void => {
+    const added = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [],
+      // reset: the series of a deleted range disappear with it.
+      collect() {
+        this.reset();
+        collect(this);
+      },
+    });
+    for (const registry of registers) registry.registerMetric(added);
+  };
+  const perRange = (name: string, help: string, of: (counts: RangeCounts) => number): void =>
+    gauge(`${PREFIX}range_${name}`, help, ['range'], (g) => {
+      for (const [range, counts] of source.usage()) g.set({ range }, of(counts));
+    });
+  perRange('capacity_ports', 'Node ports that the PortRange can give in all.', (c) => c.capacity);
+  perRange('allocated_ports', 'Node ports held by managed Services of the PortRange.', (c) => c.allocated);
+  perRange('foreign_ports', 'Node ports of the PortRange held by anything else.', (c) => c.foreign);
+  perRange('cooling_down_ports', 'Node ports released a short time ago.', (c) => c.coolingDown);
+  perRange('free_ports', 'Node ports that a new Service could get.', (c) => c.free);
+  perRange(
+    'out_of_range_ports',
+    'Node ports of managed Services that their PortRange no longer contains.',
+    (c) => c.outOfRange,
+  );
+  perRange('usage_ratio', 'Share of the PortRange that is not free, 0 to 1.', (c) =>
+    c.capacity === 0 ? 1 : 1 - c.free / c.capacity,
+  );
+  gauge(
+    `${PREFIX}pending_services`,
+    'Services that wait, by the PortRange they ask first and why.',
+    ['range', 'reason'],
+    (g) => {
+      const known = new Set([...source.usage()].map(([range]) => range));
+      for (const { range, reason } of source.waiting())
+        g.inc({ range: known.has(range) ? range : '', reason });
+    },
+  );
+  gauge(`${PREFIX}table_bytes`, 'Size of the table by block.', ['block'], (g) => {
+    for (const [block, bytes] of source.tableSizes()) g.set({ block }, bytes);
+  });
+  gauge(`${PREFIX}last_sync_timestamp_seconds`, 'When everything was last looked at.', [], (g) =>
+    g.set((source.lastSync() ?? 0) / 1_000),
+  );
+  gauge('workqueue_depth', 'Keys ready in the queue.', ['name'], (g) => g.set(QUEUE, source.queue().depth));
+  gauge('workqueue_unfinished_work_seconds', 'Seconds of work in progress.', ['name'], (g) =>
+    g.set(QUEUE, source.queue().ages.sum),
+  );
+  gauge('workqueue_longest_running_processor_seconds', 'Longest key in progress.', ['name'], (g) =>
+    g.set(QUEUE, source.queue().ages.longest),
+  );
+}
+
+/** All gauges of a scrape are collected in one turn: what is costly to count is counted once for them. */
+function oncePerScrape<T>(compute: () => T): () => T {
+  let value: { readonly of: T } | undefined;
+  return () => {
+    if (value === undefined) {
+      value = { of: compute() };
+      setImmediate(() => {
+        value = undefined;
+      });
+    }
+    return value.of;
+  };
+}
