@@ -70,7 +70,7 @@ export async function loadConnection(options: {
 
 function load({ kubeconfig, context }: { kubeconfig?: string; context?: string }): KubeConfig {
   const config = new KubeConfig();
-  const source = kubeconfig ?? process.env['KUBECONFIG'] ?? '~/.kube/config';
+  const source = kubeconfig ?? (process.env['KUBECONFIG'] || '~/.kube/config');
   try {
     if (kubeconfig === undefined) config.loadFromDefault();
     else config.loadFromFile(kubeconfig);

@@ -7,14 +7,16 @@ const gone = { kind: 'Status', code: 410, reason: 'Expired', message: 'too old r
 
 describe('the reflector outlives', () => {
   test('a connection reset (client-node #1496)', async () => {
+    let breakOff: (() => void) | undefined;
     const { clock, server, changes, failures } = await reflectorRig((server) => {
-      server.on(LIST, json(list(5, [thing('a', 1)])));
-      server.on(
-        WATCH,
-        stream([event('ADDED', thing('b', 6))], reset),
-        stream([event('ADDED', thing('c', 7))]),
-      );
+      server.on(LIST, json(list(5, [thing('a', 1)])), json(list(6, [])));
+      const first = stream([event('ADDED', thing('b', 6))], (response) => {
+        breakOff = () => void response.socket?.resetAndDestroy();
+      });
+      server.on(WATCH, first, stream([event('ADDED', thing('c', 7))]));
     });
+    await until(() => changes.length === 2);
+    breakOff?.();
     await clock.until(() => changes.length === 3);
     expect(changes).toEqual(['+a', '+b', '+c']);
     expect(server.seen(WATCH)[1]?.query.get('resourceVersion')).toBe('6');

@@ -94,7 +94,7 @@ export async function reflectorRig(
 
 export function project(raw: KubeObject): Thing {
   const { uid, resourceVersion } = raw.metadata;
-  return { key: keyOf(raw), uid, resourceVersion, data: String(raw['data'] ?? '') };
+  return { key: keyOf(raw), uid, resourceVersion, data: typeof raw['data'] === 'string' ? raw['data'] : '' };
 }
 
 /** An object; its uid is `u-<name>` unless given. */
