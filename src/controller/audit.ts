@@ -54,6 +54,7 @@ export function createAudit(parts: {
   ): void {
     const outcome = wrotePorts ? 'assigned' : 'adopted';
     const since = waitingSince.get(service.uid);
+    waitingSince.delete(service.uid);
     observer.allocated(decision.range, outcome);
     if (since !== undefined) observer.took((clock.monotonic() - since) / 1_000);
     const ports = decision.grants.map(({ number }) => number);
@@ -66,14 +67,14 @@ export function createAudit(parts: {
 
   return {
     seen({ uid, condition }) {
-      if (condition?.status === 'True') waitingSince.delete(uid);
-      else if (!waitingSince.has(uid)) waitingSince.set(uid, clock.monotonic());
+      if (condition?.status !== 'True' && !waitingSince.has(uid)) waitingSince.set(uid, clock.monotonic());
     },
     gone(uid) {
       waitingSince.delete(uid);
       refused.delete(uid);
     },
     decided(service, decision) {
+      if (decision.do === 'ignore' || decision.do === 'keep') waitingSince.delete(service.uid);
       if (decision.do !== 'refuse') return void refused.delete(service.uid);
       const { reason, message } = decision.verdict;
       if (REASONS[reason].status !== 'False' || refused.get(service.uid) === message) return;
@@ -89,7 +90,6 @@ export function createAudit(parts: {
     settled(service, decision, outcome) {
       if (outcome.result === 'done') {
         if (decision.do === 'assign') granted(service, decision, outcome.wrotePorts);
-        waitingSince.delete(service.uid);
         return;
       }
       const details = { service: service.key, uid: service.uid, error: outcome.error.message };
