@@ -20,3 +20,16 @@ export function linkedAbort(parent?: AbortSignal): LinkedAbort {
     dispose: () => parent?.removeEventListener('abort', follow),
   };
 }
+
+/** The promise, or a rejection with the signal's reason if that comes first: for work that knows no signal. */
+export async function orAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  const aborted = Promise.withResolvers<never>();
+  const reject = (): void => aborted.reject(signal.reason);
+  if (signal.aborted) reject();
+  signal.addEventListener('abort', reject, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener('abort', reject);
+  }
+}

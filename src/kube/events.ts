@@ -12,6 +12,7 @@
 import { type Bucket, createBucket, recent } from './bucket.ts';
 import { type Clock, type Millis, sleep } from './clock.ts';
 import { isKubeError } from './errors.ts';
+import { isolated } from './isolated.ts';
 import type { Transport } from './transport.ts';
 
 export interface EventRegarding {
@@ -24,7 +25,7 @@ export interface EventRegarding {
   resourceVersion?: string;
 }
 
-export interface EventInput {
+interface EventInput {
   regarding: EventRegarding;
   type: 'Normal' | 'Warning';
   /** Why, for machines: CamelCase, at most 128 characters. */
@@ -166,7 +167,7 @@ function withinLimits({ clock, perObject, overall }: Recorder, uid: string): boo
 
 function drop(recorder: Recorder): void {
   recorder.dropped += 1;
-  recorder.onDropped?.();
+  isolated(() => recorder.onDropped?.());
 }
 
 async function sendAll(recorder: Recorder): Promise<void> {

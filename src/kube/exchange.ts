@@ -1,5 +1,7 @@
+import { orAborted } from './abort.ts';
 import { failureOf } from './answers.ts';
 import { KubeError, reasons } from './errors.ts';
+import { isolated } from './isolated.ts';
 import type { ApiRequest, Query, TransportOptions } from './request.ts';
 import type { WireResponse } from './wire.ts';
 
@@ -11,15 +13,11 @@ export async function headersFor(
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
   if (signal.aborted) throw failureOf(nameOf(request), signal.reason, signal);
-  const credentials = await options.authorize({ fresh }).catch((cause: unknown) => {
+  const credentials = await orAborted(options.authorize({ fresh }), signal).catch((cause: unknown) => {
+    if (signal.aborted) throw failureOf(nameOf(request), cause, signal);
     const message = cause instanceof Error ? cause.message : String(cause);
-    throw new KubeError({
-      code: 'Unauthorized',
-      request: nameOf(request),
-      reason: reasons.noCredentials,
-      message,
-      cause,
-    });
+    const reason = reasons.noCredentials;
+    throw new KubeError({ code: 'Unauthorized', request: nameOf(request), reason, message, cause });
   });
   return {
     ...credentials,
@@ -40,7 +38,8 @@ export async function send(
   const began = clock.monotonic();
   const tell = (code: string): void => {
     const method = verb === 'WATCH' ? 'GET' : verb;
-    observer?.answered({ verb, method, code, seconds: (clock.monotonic() - began) / 1000, host });
+    const seconds = (clock.monotonic() - began) / 1000;
+    isolated(() => observer?.answered({ verb, method, code, seconds, host }));
   };
   try {
     const response = await go();

@@ -21,6 +21,7 @@
 import { type Backoff, createBackoff } from './backoff.ts';
 import { type Clock, type Millis, sleep } from './clock.ts';
 import { isKubeError } from './errors.ts';
+import { isolated } from './isolated.ts';
 import { currentResourceVersion, listAll, type ListOptions } from './list.ts';
 import { compareResourceVersions, keyOf, type Stored, type WritableStore } from './store.ts';
 import type { KubeObject, Transport, WatchEvent } from './request.ts';
@@ -280,14 +281,5 @@ function projectOr<T extends Stored>(
   } catch (error) {
     isolated(() => observer?.failed({ name, during, error, retryInMs: 0 }));
     return before?.uid === raw.metadata.uid ? before : undefined;
-  }
-}
-
-/** Observers watch; they must not be able to stop the work. */
-function isolated(run: () => void): void {
-  try {
-    run();
-  } catch {
-    // Nobody to tell: the observer is the one to be told.
   }
 }

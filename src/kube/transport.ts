@@ -90,6 +90,7 @@ async function attempt<T>(
   fresh: boolean,
 ): Promise<T> {
   const headers = await headersFor(options, request, fresh, signal);
+  const body = request.body === undefined ? undefined : JSON.stringify(request.body);
   const response = await send(
     options,
     request.method,
@@ -99,7 +100,7 @@ async function attempt<T>(
         method: request.method,
         path: pathOf(request.path, request.query),
         headers,
-        ...(request.body === undefined ? {} : { body: JSON.stringify(request.body) }),
+        ...(body === undefined ? {} : { body }),
         // Both bounded by the signal already; these only make sure that a wire without a clock gives up too.
         headersTimeoutMs: request.timeoutMs ?? DEFAULT_TIMEOUT_MS,
         bodyTimeoutMs: request.timeoutMs ?? DEFAULT_TIMEOUT_MS,

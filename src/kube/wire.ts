@@ -83,12 +83,10 @@ export function createWire(connection: Connection, options: { maxConnections?: n
     requests: recyclable(() => openPool(connection, options.maxConnections ?? 64)),
     watches: recyclable(() => openPool(connection, null)),
   };
-  let closed: Promise<unknown> | undefined;
   return {
     send: (pool, request) => pools[pool].send({ ...request, path: prefix + request.path }),
     async close() {
-      closed ??= Promise.all([pools.requests.current().close(), pools.watches.current().destroy()]);
-      await closed;
+      await Promise.all([pools.requests.close(), pools.watches.destroy()]);
     },
   };
 }
@@ -104,19 +102,25 @@ function openPool({ server, tls }: Connection, connections: number | null): Pool
   });
 }
 
-function recyclable(open: () => Pool): {
+interface Recyclable {
   send(request: WireRequest): Promise<WireResponse>;
-  current(): Pool;
-} {
+  close(): Promise<void>;
+  destroy(): Promise<void>;
+}
+
+function recyclable(open: () => Pool): Recyclable {
   let pool = open();
   let answers = 0;
+  /** The present one and those retired ones that still have requests in flight. */
+  const pools = new Set([pool]);
   const retire = (silent: Pool): void => {
-    if (silent !== pool) return;
-    pool = open();
-    silent.close().catch(() => undefined);
+    if (silent !== pool || silent.closed) return;
+    pools.add((pool = open()));
+    void endAll([silent], (each) => each.close()).then(() => pools.delete(silent));
   };
   return {
-    current: () => pool,
+    close: () => endAll(pools, (each) => each.close()),
+    destroy: () => endAll(pools, (each) => each.destroy()),
     async send(request) {
       const [used, before] = [pool, answers];
       try {
@@ -129,6 +133,11 @@ function recyclable(open: () => Pool): {
       }
     },
   };
+}
+
+/** Ending what has ended is an error in undici, and none here. */
+async function endAll(pools: Iterable<Pool>, end: (pool: Pool) => Promise<void>): Promise<void> {
+  await Promise.allSettled(Array.from(pools, (pool) => end(pool)));
 }
 
 function isTimeout(e: unknown, signal: AbortSignal | undefined): boolean {

@@ -25,7 +25,7 @@ export interface WorkqueueObserver {
   retried(): void;
 }
 
-export interface AddOptions {
+interface AddOptions {
   /** Lanes take turns. The lane of a key is the one of its latest add. @default '' */
   lane?: string;
   /** Before all lanes. A key that is ready becomes urgent by this, never less urgent. @default false */

@@ -1,5 +1,10 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
-import { createEventRecorder, type EventRecorder, type EventRecorderOptions } from '../../src/kube/events.ts';
+import {
+  createEventRecorder,
+  type EventRecorder,
+  type EventRecorderOptions,
+  type EventRegarding,
+} from '../../src/kube/events.ts';
 import { type Rig, rig, until } from './rig.ts';
 import { json, reset, type Seen, silence, status } from './scriptedServer.ts';
 
@@ -71,7 +76,7 @@ describe('an event', () => {
   test('about what lives in no namespace is in default', async () => {
     const { recorder, server } = await eventRig();
     server.on('POST /apis/events.k8s.io/v1/namespaces/default/events', json({}, 201));
-    const { namespace: _, ...cluster } = regarding;
+    const { namespace: _, ...cluster }: EventRegarding = regarding;
     recorder.record({ ...assigned, regarding: cluster });
     await recorder.flush();
     expect(bodyOf(server.requests[0]).metadata.namespace).toBe('default');

@@ -1,15 +1,16 @@
 import { describe, expect, test } from 'vitest';
 import { isAmbiguous, isKubeError, type KubeError } from '../../src/kube/errors.ts';
-import type { ApiRequest } from '../../src/kube/transport.ts';
+import type { ApiRequest, PatchType, TransportObserver } from '../../src/kube/transport.ts';
 import { rig, until } from './rig.ts';
 import { type Answer, json, reset, silence, status, text } from './scriptedServer.ts';
 
 const get: ApiRequest = { method: 'GET', path: '/x' };
+const contentType: PatchType = 'application/json-patch+json';
 const patch: ApiRequest = {
   method: 'PATCH',
   path: '/x',
   body: [{ op: 'remove', path: '/a' }],
-  contentType: 'application/json-patch+json',
+  contentType,
 };
 
 async function failure(promise: Promise<unknown>): Promise<KubeError> {
@@ -64,9 +65,11 @@ describe('a request', () => {
 
   test('tells its observer of every answer and every failed attempt', async () => {
     const seen: string[] = [];
-    const observer = {
-      answered: (info: { verb: string; method: string; code: string }) =>
-        seen.push(`${info.verb} ${info.method} ${info.code}`),
+    const observer: TransportObserver = {
+      answered({ verb, method, code }) {
+        seen.push(`${verb} ${method} ${code}`);
+        throw new Error('and what the observer throws is its own affair');
+      },
     };
     const { server, transport } = await rig({ observer });
     server.on('GET /x', reset, status(404));
@@ -313,6 +316,14 @@ describe('credentials', () => {
     const e = await failure(transport.request(patch));
     expect([e.code, e.reason, isAmbiguous(e)]).toEqual(['Unauthorized', 'NoCredentials', false]);
     expect(e.message).toContain('aws: command not found');
+    expect(server.requests).toEqual([]);
+  });
+
+  test('a plugin that hangs is within timeoutMs too', async () => {
+    const { server, transport, clock } = await rig({ authorize: () => new Promise(() => undefined) });
+    const e = failure(transport.request({ ...patch, timeoutMs: 1000 }));
+    clock.advance(1000);
+    expect((await e).code).toBe('Timeout');
     expect(server.requests).toEqual([]);
   });
 });

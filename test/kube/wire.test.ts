@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { isAmbiguous, isKubeError, type KubeError } from '../../src/kube/errors.ts';
 import { createTransport } from '../../src/kube/transport.ts';
-import { createWire, type Wire } from '../../src/kube/wire.ts';
+import { createWire, type Wire, wireError, wireFailureOf } from '../../src/kube/wire.ts';
 import { manualClock } from '../support/manualClock.ts';
 import { rig, until } from './rig.ts';
 import { json, type ScriptedServer, scriptedServer, silence, stream } from './scriptedServer.ts';
@@ -174,6 +174,21 @@ describe('half-open connections', () => {
     expect(server.connections.opened - server.connections.open).toBe(1);
   });
 
+  test('a retired connection that was only slow may still answer', async () => {
+    const server = await serve();
+    const { transport, clock } = connect(server.url);
+    let answer: (() => void) | undefined;
+    server.on('GET /slow', (response) => void (answer = () => response.end('{"slow":true}')));
+    server.on('GET /', silence);
+    const slow = transport.request({ method: 'GET', path: '/slow' });
+    const silent = failure(transport.request({ method: 'GET', path: '/', timeoutMs: 1000 }));
+    await until(() => server.requests.length === 2);
+    clock.advance(1000);
+    expect((await silent).code).toBe('Timeout');
+    answer?.();
+    await expect(slow).resolves.toEqual({ slow: true });
+  });
+
   test('an aborted request gives its connection up', async () => {
     const { server, transport } = await rig();
     server.on('GET /', silence);
@@ -209,6 +224,42 @@ describe('TLS', () => {
     const { transport } = connect(server.url, { rejectUnauthorized: false });
     await expect(transport.request({ method: 'GET', path: '/' })).resolves.toEqual({ fine: true });
   });
+});
+
+describe("a silent server, by the wire's own time", () => {
+  const request = { method: 'GET', path: '/', headers: {}, headersTimeoutMs: 50, bodyTimeoutMs: 50 };
+  const failed = async (promise: Promise<unknown>): Promise<string> =>
+    promise.then(
+      () => 'answered',
+      (e: unknown) => wireFailureOf(e),
+    );
+
+  test('no headers, or no more of the body', async () => {
+    const server = await serve();
+    const { wire } = connect(server.url);
+    server.on('GET /', silence, stream(['{']));
+    await expect(failed(wire.send('requests', request))).resolves.toBe('timeout');
+    await expect(failed(wire.send('requests', request).then(({ body }) => body.text()))).resolves.toBe(
+      'timeout',
+    );
+  });
+
+  test('repeated headers are joined', async () => {
+    const server = await serve();
+    const { wire } = connect(server.url);
+    server.on('GET /', (response) => void response.setHeader('warning', ['a', 'b']).end('{}'));
+    const { headers, body } = await wire.send('requests', request);
+    expect(headers['warning']).toBe('a, b');
+    await body.text();
+  });
+});
+
+test('what no wire is known to throw counts as a broken connection, the cautious reading', () => {
+  expect([
+    wireFailureOf('?'),
+    wireFailureOf(new Error('?')),
+    wireFailureOf(wireError('unsent', '?')),
+  ]).toEqual(['reset', 'reset', 'unsent']);
 });
 
 test('nobody at the address: nothing can have happened', async () => {
