@@ -225,6 +225,16 @@ describe('nothing is left', () => {
     dir: string;
   }
 
+  const all: Held[] = [];
+
+  /** A test that fails must not leave behind what it complains about. */
+  afterEach(async () => {
+    for (const held of all.splice(0)) {
+      for (const pid of traces(held).running) process.kill(pid, 'SIGKILL');
+      await rm(held.dir, { recursive: true, force: true });
+    }
+  });
+
   /** A process that starts a cluster, tells about it, and then does what `then` says. */
   async function holder(then: string) {
     const script = `
@@ -240,6 +250,7 @@ describe('nothing is left', () => {
     const exited = once(child, 'exit');
     const [line]: unknown[] = await once(child.stdout, 'data');
     const held: Held = JSON.parse(String(line));
+    all.push(held);
     return { pid: child.pid ?? 0, exited, held };
   }
 

@@ -14,7 +14,7 @@ const REQUEST_WITHIN_MS = 5000;
  */
 const PEER = 'unix://127.0.0.1:0';
 
-export function etcdSocket(dir: string): string {
+function etcdSocket(dir: string): string {
   return `unix://${join(dir, 'etcd.sock')}`;
 }
 

@@ -34,7 +34,7 @@ export async function buildControlPlane(
 }
 
 /** The etcd version for a Kubernetes version: "v1.36.3" → "v3.6.16". */
-export function etcdVersion(version: string): string {
+function etcdVersion(version: string): string {
   const [major, minor] = version.slice(1).split('.');
   return ETCD_OF_KUBERNETES[`${major}.${minor}`] ?? DEFAULT_ETCD;
 }

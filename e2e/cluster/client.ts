@@ -20,7 +20,7 @@ export interface Client {
   close(): Promise<void>;
 }
 
-export interface KubeList<T> {
+interface KubeList<T> {
   items: T[];
   resourceVersion: string;
 }
@@ -32,19 +32,19 @@ export interface WatchEvent {
   object: any;
 }
 
-export interface Watch {
+interface Watch {
   /** Settles at the end: resolved when the server ended it or the signal was aborted, rejected when it broke. */
   readonly ended: Promise<void>;
 }
 
-export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-export interface RawOptions {
+interface RawOptions {
   body?: unknown;
   headers?: Record<string, string>;
 }
 
-export interface RawAnswer {
+interface RawAnswer {
   status: number;
   headers: Record<string, string | string[] | undefined>;
   body: string;
@@ -57,7 +57,7 @@ const PATCH_TYPES = {
   apply: 'application/apply-patch+yaml',
 } as const;
 
-export type PatchType = keyof typeof PATCH_TYPES;
+type PatchType = keyof typeof PATCH_TYPES;
 
 /** What a Kubernetes API answers when it refuses. */
 export interface Status {
@@ -86,36 +86,26 @@ export class ApiError extends Error {
 
 const CONNECTIONS = 128;
 
+type Send = (
+  dispatcher: Agent,
+  method: Method,
+  path: string,
+  options?: RawOptions & { signal?: AbortSignal | undefined },
+) => Promise<Dispatcher.ResponseData>;
+
+type Call = <T>(method: Method, path: string, options?: RawOptions) => Promise<T>;
+
 /** A client of `cluster` as `user` (default "admin"): HTTP/1.1, keep-alive, up to 128 connections, watches not counted. */
 export function createClient(cluster: Cluster, user: User = 'admin'): Client {
   const connect = { ca: readFileSync(cluster.caFile) };
   const agent = new Agent({ connect, allowH2: false, connections: CONNECTIONS, pipelining: 1 });
   const watches = new Agent({ connect, allowH2: false, bodyTimeout: 0 });
-  const authorization = `Bearer ${cluster.token(user)}`;
-
-  const send = (dispatcher: Agent, method: Method, path: string, options: RawOptions, signal?: AbortSignal) =>
-    request(cluster.url + path, {
-      dispatcher,
-      method,
-      headers: {
-        authorization,
-        accept: 'application/json',
-        ...contentType(options.body),
-        ...options.headers,
-      },
-      body: textOf(options.body),
-      signal: signal ?? null,
-    });
-  const raw: Client['raw'] = async (method, path, options = {}) => {
+  const send = sender(cluster.url, cluster.token(user));
+  const raw: Client['raw'] = async (method, path, options) => {
     const { statusCode, headers, body } = await send(agent, method, path, options);
     return { status: statusCode, headers, body: await body.text() };
   };
-  const call = async <T>(method: Method, path: string, options: RawOptions = {}): Promise<T> => {
-    const answer = await raw(method, path, options);
-    if (answer.status >= 400) throw new ApiError(method, path, answer.status, statusOf(answer.body));
-    const parsed: T = JSON.parse(answer.body);
-    return parsed;
-  };
+  const call = caller(raw);
   return {
     raw,
     get: (path) => call('GET', path),
@@ -125,22 +115,52 @@ export function createClient(cluster: Cluster, user: User = 'admin'): Client {
     patch: (path, type, body, query) =>
       call('PATCH', addQuery(path, query), { body, headers: { 'content-type': PATCH_TYPES[type] } }),
     delete: (path, body) => call('DELETE', path, { body }),
-    watch: async (path, onEvent, signal) => {
-      const full = addQuery(path, 'watch=true');
-      const { statusCode, body } = await send(watches, 'GET', full, {}, signal);
-      if (statusCode !== 200) throw new ApiError('GET', full, statusCode, statusOf(await body.text()));
-      const ended = readEvents(body, onEvent, signal);
-      // Whoever does not look at it must not be ended by it.
-      ended.catch(() => {});
-      return { ended };
-    },
+    watch: (path, onEvent, signal) => openWatch(send, watches, addQuery(path, 'watch=true'), onEvent, signal),
     close: async () => {
       await Promise.all([agent.destroy(), watches.destroy()]);
     },
   };
 }
 
-type Call = <T>(method: Method, path: string) => Promise<T>;
+function sender(url: string, token: string): Send {
+  return (dispatcher, method, path, { body, headers, signal } = {}) =>
+    request(url + path, {
+      dispatcher,
+      method,
+      headers: {
+        authorization: `Bearer ${token}`,
+        accept: 'application/json',
+        ...contentType(body),
+        ...headers,
+      },
+      body: textOf(body),
+      signal: signal ?? null,
+    });
+}
+
+function caller(raw: Client['raw']): Call {
+  return async <T>(method: Method, path: string, options?: RawOptions): Promise<T> => {
+    const answer = await raw(method, path, options);
+    if (answer.status >= 400) throw new ApiError(method, path, answer.status, statusOf(answer.body));
+    const parsed: T = JSON.parse(answer.body);
+    return parsed;
+  };
+}
+
+async function openWatch(
+  send: Send,
+  dispatcher: Agent,
+  path: string,
+  onEvent: (event: WatchEvent) => void,
+  signal?: AbortSignal,
+): Promise<Watch> {
+  const { statusCode, body } = await send(dispatcher, 'GET', path, { signal });
+  if (statusCode !== 200) throw new ApiError('GET', path, statusCode, statusOf(await body.text()));
+  const ended = readEvents(body, onEvent, signal);
+  // Whoever does not look at it must not be ended by it.
+  ended.catch(() => {});
+  return { ended };
+}
 
 async function listAll<T>(call: Call, path: string, pageSize?: number): Promise<KubeList<T>> {
   type Page = { items: T[] | null; metadata: { resourceVersion: string; continue?: string } };

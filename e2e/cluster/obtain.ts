@@ -7,7 +7,7 @@ import { withLock } from './lock.ts';
 import type { Progress } from './run.ts';
 
 /** The Kubernetes version that tests, demo and benches run on unless told otherwise. */
-export const DEFAULT_VERSION = 'v1.36.3';
+const DEFAULT_VERSION = 'v1.36.3';
 
 /** Paths of the programs. */
 export interface ControlPlane {
@@ -39,7 +39,7 @@ export async function obtainControlPlane(options: ObtainOptions = {}): Promise<C
 }
 
 /** Calls `fill` to put the programs into a folder unless the cache has them; the cache never holds half of them. */
-export async function cachedOr(
+async function cachedOr(
   version: string,
   onProgress: Progress,
   fill: (target: string, scratch: string) => Promise<void>,

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 /** Who the apiserver knows: its administrator, the controller, and three teams without rights of their own. */
 export type User = 'admin' | 'controller' | 'team-a' | 'team-b' | 'team-c';
 
-export const CONTROLLER_NAMESPACE = 'nodeport-manager-system';
+const CONTROLLER_NAMESPACE = 'nodeport-manager-system';
 
 const IDENTITIES: Readonly<Record<User, { name: string; groups: readonly string[] }>> = {
   admin: { name: 'admin', groups: ['system:masters'] },

@@ -60,7 +60,7 @@ export function indexOf(version: string, archive: Uint8Array, link: string, hash
   return `releases:\n  ${version}:\n    ${name}:\n      hash: ${hash}\n      selfLink: ${link}\n`;
 }
 
-export function sha512(content: Uint8Array): string {
+function sha512(content: Uint8Array): string {
   return createHash('sha512').update(content).digest('hex');
 }
 

@@ -159,6 +159,25 @@ describe('an archive that cannot be had is no error but a reason to build', () =
     );
   });
 
+  test('but an archive that keeps coming is waited for', async () => {
+    const archive = await envtestArchive(temp, PROGRAMS);
+    const tenth = Math.ceil(archive.length / 10);
+    const slowly = (_: unknown, response: ServerResponse) => {
+      let sent = 0;
+      const timer = setInterval(() => {
+        response.write(archive.subarray(sent, (sent += tenth)));
+        if (sent >= archive.length) response.end(() => clearInterval(timer));
+      }, 60);
+    };
+    const { url } = await mirror({
+      '/index.yaml': answer(indexOf(VERSION, archive, '/archive')),
+      '/archive': slowly,
+    });
+    const options = { index: `${url}/index.yaml`, giveUpAfter: 500 };
+    await fetchControlPlane(VERSION, join(temp, 'bin'), () => {}, options);
+    expect(await run(join(temp, 'bin/kubectl'), [])).toBe('kubectl\n');
+  });
+
   test('and 5 s without an answer are enough; without Go either, one line says what to do', async () => {
     await mirror({ '/index.yaml': () => {} });
     withoutGo();
