@@ -170,6 +170,26 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     return { by: 'cooldown', last: { key: entry.service, uid: entry.uid }, ports: entry.ports, until };
   }
 
+  function observe(before: ServiceView | undefined, after: ServiceView | undefined): void {
+    if (before !== undefined && after !== undefined && before.uid !== after.uid) {
+      // Deleted and made again between two looks: somebody else with the same name.
+      observe(before, undefined);
+      return observe(undefined, after);
+    }
+    const gone = new Set(before === undefined ? [] : numbersOf(before));
+    for (const port of after === undefined ? [] : numbersOf(after)) {
+      if (!gone.delete(port) && after !== undefined) {
+        strikes.delete(port);
+        holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
+        settleBit(port);
+      }
+    }
+    if (before === undefined) return;
+    for (const port of gone) forgetHolder(port, before.uid);
+    if (after !== undefined) return;
+    if (waiting.remove(before.key)) someoneMayBeServed = true;
+  }
+
   /** Entries of the Service that it no longer has, and that the decision does not give it, end here. */
   function foldEntries(
     service: ServiceView,
@@ -207,20 +227,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     lowestFree: (range, count) => lowestFree(range.effective, taken, count),
     freeBehindWaiters: (range, key) => waiting.leftFor(range.name, key, countWithout(range.effective, taken)),
 
-    observe(before, after) {
-      const gone = new Set(before === undefined ? [] : numbersOf(before));
-      for (const port of after === undefined ? [] : numbersOf(after)) {
-        if (!gone.delete(port) && after !== undefined) {
-          strikes.delete(port);
-          holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
-          settleBit(port);
-        }
-      }
-      if (before === undefined) return;
-      for (const port of gone) forgetHolder(port, before.uid);
-      if (after !== undefined) return;
-      if (waiting.remove(before.key)) someoneMayBeServed = true;
-    },
+    observe,
 
     fold(service, decision, now) {
       const waited = waiting.remove(service.key);

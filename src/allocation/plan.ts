@@ -36,12 +36,7 @@ export function planFor(situation: Situation, range: Range): Plan | Shortage {
   for (const slot of situation.slots) if (stays(situation, slot, range)) choose(slot, slot.number);
   const open = (): Slot[] => situation.slots.filter((slot) => !chosen.has(slot));
   for (const slot of open()) {
-    const reserved = [...situation.entries]
-      .filter(([, entry]) => concerns(entry.ports, slot.ports))
-      .map(([port]) => port);
-    const number = [...reserved, ...ledger.returnable(owner, slot.ports)].find(
-      (port) => has(range.effective, port) && !used.has(port) && ledger.isFreeFor(port, owner, slot.ports),
-    );
+    const number = numbersToReturnTo(situation, slot, range).find((port) => !used.has(port));
     if (number !== undefined) choose(slot, number);
   }
   const rest = open();
@@ -59,13 +54,13 @@ export function planFor(situation: Situation, range: Range): Plan | Shortage {
 
 /** Whether the slot keeps the number it has. */
 function stays(situation: Situation, slot: Slot, range: Range): boolean {
+  if (slot.claimedBy !== undefined) return true;
   switch (slot.state) {
-    case 'claimed':
-      return true;
     case 'held':
       return !situation.requestChanged || has(range.effective, slot.number);
     case 'random':
       return fits(situation, slot, range) && !hasNumberToReturnTo(situation, slot, range);
+    case 'claimed':
     case 'none':
       return false;
   }
@@ -75,11 +70,20 @@ function fits({ ledger, owner }: Situation, { number, ports }: Slot, range: Rang
   return has(range.effective, number) && ledger.isFreeFor(number, owner, ports);
 }
 
-/** A re-created Service gets its number back while that rests for it, even if the random one would fit. */
-function hasNumberToReturnTo({ ledger, owner }: Situation, { ports }: Slot, range: Range): boolean {
-  return ledger
-    .returnable(owner, ports)
-    .some((port) => has(range.effective, port) && ledger.holding(port)?.by === 'cooldown');
+/** Numbers of the range that the slot may take up again: reserved for it before a crash, or its own before. */
+function numbersToReturnTo({ ledger, owner, entries }: Situation, { ports }: Slot, range: Range): Port[] {
+  const reserved = [...entries].filter(([, entry]) => concerns(entry.ports, ports)).map(([port]) => port);
+  return [...reserved, ...ledger.returnable(owner, ports)].filter(
+    (port) => has(range.effective, port) && ledger.isFreeFor(port, owner, ports),
+  );
+}
+
+/** A re-created Service, or a renamed port, gets its number back while that waits for it, even if the random one would fit. */
+function hasNumberToReturnTo(situation: Situation, slot: Slot, range: Range): boolean {
+  return numbersToReturnTo(situation, slot, range).some((port) => {
+    const by = situation.ledger.holding(port)?.by;
+    return by === 'cooldown' || by === 'reservation';
+  });
 }
 
 function toPlan({ slots }: Situation, chosen: ReadonlyMap<Slot, Port>): Plan {

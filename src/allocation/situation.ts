@@ -5,8 +5,9 @@ import type { Port } from '../ports/portSet.ts';
 import type { Entry, Owner, Request, Snapshot } from './types.ts';
 
 /**
- * Ports of a Service that have, or shall have, one number: entries that share a `port` (TCP+UDP). Where somebody
- * pinned two numbers on one `port`, each number is a slot of its own.
+ * Ports of a Service that have, or shall have, one number: entries that share a `port` (TCP+UDP). Where one `port`
+ * has two numbers that are held or claimed, each number is a slot of its own; a random number beside them is none:
+ * its port joins.
  */
 export interface Slot {
   readonly ports: readonly ServicePort[];
@@ -17,7 +18,7 @@ export interface Slot {
    * none: no number yet.
    */
   readonly state: 'held' | 'claimed' | 'random' | 'none';
-  /** The manager that made the claim. */
+  /** The other manager that owns the number, whether it is held or only claimed: it is never rewritten. */
   readonly claimedBy?: string;
 }
 
@@ -54,25 +55,36 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
 }
 
 function slotsOf(ports: readonly ServicePort[], isHeld: (number: Port) => boolean): Slot[] {
-  const byPort = new Map<string, ServicePort[]>();
+  const isFixed = (port: ServicePort): boolean =>
+    port.nodePort !== 0 && (isHeld(port.nodePort) || claimantOf(port) !== undefined);
+  const slots = new Map<string, ServicePort[]>();
   for (const port of ports) {
-    const blank = port.nodePort === 0;
-    const number = blank
-      ? (ports.find((p) => p.port === port.port && p.nodePort !== 0)?.nodePort ?? 0)
-      : port.nodePort;
-    const id = `${port.port}/${number}`;
-    byPort.set(id, [...(byPort.get(id) ?? []), port]);
+    const siblings = ports.filter((p) => p.port === port.port && p.nodePort !== 0);
+    const number = (isFixed(port) ? port : (siblings.find(isFixed) ?? siblings[0]))?.nodePort;
+    const id = number === undefined ? `port ${port.port}` : `number ${number}`;
+    slots.set(id, [...(slots.get(id) ?? []), port]);
   }
-  return [...byPort.values()].map((together) => slotOf(together, isHeld));
+  return [...slots.values()].map((together) =>
+    slotOf(together, (together.find(isFixed) ?? together.find(hasNumber))?.nodePort ?? 0, isHeld),
+  );
 }
 
-function slotOf(ports: readonly ServicePort[], isHeld: (number: Port) => boolean): Slot {
-  const number = ports.find(({ nodePort }) => nodePort !== 0)?.nodePort ?? 0;
+function slotOf(ports: readonly ServicePort[], number: Port | 0, isHeld: (number: Port) => boolean): Slot {
   if (number === 0) return { ports, number, state: 'none' };
-  if (isHeld(number)) return { ports, number, state: 'held' };
-  const claimedBy = ports.find(({ owner }) => owner !== undefined && owner !== FIELD_MANAGER)?.owner;
+  const claimedBy = ports
+    .filter(({ nodePort }) => nodePort === number)
+    .map(claimantOf)
+    .find(Boolean);
+  const claim = claimedBy === undefined ? {} : { claimedBy };
+  if (isHeld(number)) return { ports, number, state: 'held', ...claim };
   // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
-  return claimedBy === undefined
-    ? { ports, number, state: 'random' }
-    : { ports, number, state: 'claimed', claimedBy };
+  return { ports, number, state: claimedBy === undefined ? 'random' : 'claimed', ...claim };
+}
+
+function hasNumber({ nodePort }: ServicePort): boolean {
+  return nodePort !== 0;
+}
+
+function claimantOf({ owner }: ServicePort): string | undefined {
+  return owner === FIELD_MANAGER ? undefined : owner;
 }

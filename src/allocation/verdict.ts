@@ -20,13 +20,12 @@ export function servedVerdict(situation: Situation, name: string, grants: readon
   return { reason: servedReason(situation, grants), message: `${holds} from ${name}` };
 }
 
-/** Adopted: nothing was written. What is shown already stays; where it is lost, our mark on a number tells. */
+/** Adopted: nothing was written. `Assigned` stays once it is shown; else our mark on a number tells. */
 function servedReason({ service, slots }: Situation, grants: readonly PortGrant[]): 'Assigned' | 'Adopted' {
   const unchanged = grants.every(({ number, ports }) => ports.every(({ nodePort }) => nodePort === number));
   if (!unchanged) return 'Assigned';
-  const shown = service.condition?.reason;
   const allHeld = slots.every(({ state }) => state === 'held');
-  if (allHeld && (shown === 'Assigned' || shown === 'Adopted')) return shown;
+  if (allHeld && service.condition?.reason === 'Assigned') return 'Assigned';
   return service.ports.some(({ owner }) => owner === FIELD_MANAGER) ? 'Assigned' : 'Adopted';
 }
 
@@ -63,7 +62,11 @@ function pinnedBy(slots: readonly Slot[], number: Port): string {
 /** What a refused Service shows: what it holds all the same, what is missing and why, and where it is meanwhile. */
 export function refusalMessage({ slots, grantedFrom, ranges }: Situation, objection: string): string {
   const held = slots.filter(({ state }) => state === 'held');
-  const random = slots.filter(({ state }) => state === 'random');
+  const random = slots.flatMap(({ state, number, ports }) =>
+    ports
+      .map(({ nodePort }) => nodePort)
+      .filter((port) => port !== 0 && (state === 'random' || port !== number)),
+  );
   const list = (some: readonly Slot[]): string =>
     namedNumbers(some.flatMap(({ ports, number }) => ports.map((port) => [port, number] as const)));
   const isInside = ({ number }: Slot): boolean => {
@@ -71,7 +74,6 @@ export function refusalMessage({ slots, grantedFrom, ranges }: Situation, object
     return range !== undefined && has(range.effective, number);
   };
   const holds = `holds ${list(held)} ${held.every(isInside) ? 'from' : 'outside'} ${grantedFrom ?? 'any'}; `;
-  const meanwhile =
-    random.length === 0 ? '' : `; temporarily on ${random.map(({ number }) => number).join(', ')}`;
+  const meanwhile = random.length === 0 ? '' : `; temporarily on ${[...new Set(random)].join(', ')}`;
   return `${held.length === 0 ? '' : holds}${objection}${meanwhile}`;
 }
