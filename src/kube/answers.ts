@@ -99,18 +99,18 @@ function causesOf(status: Status | null | undefined): KubeErrorCause[] {
   }));
 }
 
-/** Codes whatever a Wire threw. An abort of `signal` explains everything that follows it. */
-export function failureOf(request: string, e: unknown, signal: AbortSignal): KubeError {
+/**
+ * Codes whatever a Wire threw. An abort of `signal` explains everything that follows it.
+ * @param sent false when the abort came at a time at which no request was under way
+ */
+export function failureOf(request: string, e: unknown, signal: AbortSignal, sent = true): KubeError {
   if (e instanceof KubeError) return e;
   const message = textOf(e);
   if (signal.aborted) {
     const timeout = signal.reason instanceof DOMException && signal.reason.name === 'TimeoutError';
-    return new KubeError({
-      code: timeout ? 'Timeout' : 'Aborted',
-      request,
-      message: textOf(signal.reason),
-      cause: e,
-    });
+    const code = timeout ? 'Timeout' : 'Aborted';
+    const reason = sent ? '' : reasons.notSent;
+    return new KubeError({ code, request, reason, message: textOf(signal.reason), cause: e });
   }
   if (e instanceof TypeError) return new KubeError({ code: 'BadResponse', request, message, cause: e });
   switch (wireFailureOf(e)) {

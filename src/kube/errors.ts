@@ -45,7 +45,7 @@ export interface KubeErrorDetails {
 
 /** Reasons of our own, for failures that carry no Status. */
 export const reasons = {
-  /** No connection was made: the request cannot have had an effect. */
+  /** Nothing was sent, or the server refused to work on it: the request cannot have had an effect. */
   notSent: 'NotSent',
   /** The connection broke before an answer. */
   connectionLost: 'ConnectionLost',

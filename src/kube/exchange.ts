@@ -12,9 +12,9 @@ export async function headersFor(
   fresh: boolean,
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
-  if (signal.aborted) throw failureOf(nameOf(request), signal.reason, signal);
+  if (signal.aborted) throw failureOf(nameOf(request), signal.reason, signal, false);
   const credentials = await orAborted(options.authorize({ fresh }), signal).catch((cause: unknown) => {
-    if (signal.aborted) throw failureOf(nameOf(request), cause, signal);
+    if (signal.aborted) throw failureOf(nameOf(request), cause, signal, false);
     const message = cause instanceof Error ? cause.message : String(cause);
     const reason = reasons.noCredentials;
     throw new KubeError({ code: 'Unauthorized', request: nameOf(request), reason, message, cause });
