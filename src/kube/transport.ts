@@ -50,7 +50,7 @@ async function requestWithRetries<T>(options: TransportOptions, request: ApiRequ
         const wait = waitBeforeRetry(e, request, spent, options.random);
         if (wait === undefined || abort.signal.aborted || clock.monotonic() + wait > deadline) throw e;
         if (wait > 0) await sleep(clock, wait, abort.signal);
-        if (abort.signal.aborted) throw failureOf(nameOf(request), e, abort.signal, false);
+        if (abort.signal.aborted) throw failureOf(nameOf(request), abort.signal.reason, abort.signal, false);
       }
     }
   } finally {
