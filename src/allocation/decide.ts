@@ -7,8 +7,8 @@ import { quote } from '../api/text.ts';
 import { planFor } from './plan.ts';
 import { admits, needsLabels, type Range } from './range.ts';
 import { readRequest } from './request.ts';
-import { type Situation, situationOf } from './situation.ts';
-import type { Decision, Malformed, Request, Snapshot } from './types.ts';
+import { type Situation, type Slot, situationOf } from './situation.ts';
+import type { Decision, Malformed, PortGrant, Request, Snapshot } from './types.ts';
 import { refusalMessage, servedVerdict } from './verdict.ts';
 
 /** Why a range does not serve the Service. */
@@ -65,7 +65,7 @@ function keepsWhatItHolds(situation: Situation): Decision | undefined {
   );
   if (requestChanged || !settled) return undefined;
   const range = grantedFrom ?? request.ranges[0] ?? '';
-  const grants = slots.map(({ number, ports }) => ({ number, ports }));
+  const grants = slots.map(grantOf);
   return {
     do: 'keep',
     range,
@@ -128,11 +128,18 @@ function isNotPaused(_: Situation, range: Range): Objection | undefined {
 }
 
 function refuse(situation: Situation, { reason, message, waitsFor, need = 0 }: Objection): Decision {
+  const { slots, request, grantedFrom } = situation;
+  const grants = slots.filter(({ state }) => state === 'held').map(grantOf);
   return {
     do: 'refuse',
-    range: situation.request.ranges[0] ?? '',
+    range: request.ranges[0] ?? '',
     verdict: { reason, message: refusalMessage(situation, message) },
     waitsFor: waitsFor === undefined ? [] : [`range/${waitsFor}`],
     need,
+    ...(grants.length === 0 ? {} : { holds: { range: grantedFrom ?? '', request: request.text, grants } }),
   };
+}
+
+function grantOf({ number, ports }: Slot): PortGrant {
+  return { number, ports: ports.filter(({ nodePort }) => nodePort === number) };
 }

@@ -15,7 +15,7 @@ import { lowestFree } from '../ports/pick.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
 import { concerns, HISTORY, previousOwners, released, sameHolding } from './entry.ts';
 import type { Range } from './range.ts';
-import type { Decision, Entry, Holding, LedgerView, Millis, Owner, PortGrant } from './types.ts';
+import type { Decision, Entry, Holding, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
 import { createWaiting } from './waiting.ts';
 
 /** The apiserver's refusals of a number: 1, 2, 4 … 30 s until it is tried again. */
@@ -96,12 +96,12 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   }
 
   function unindex(port: Port, { state, uid, service }: Entry): void {
-    if (state === 'Released') return void releasedBy.get(service)?.delete(port);
+    if (state === 'Released') return deleteFrom(releasedBy, service, port);
     const own = heldBy.get(uid);
     own?.delete(port);
     if (own === undefined || own.size > 0) return;
     heldBy.delete(uid);
-    uidsAt.get(service)?.delete(uid);
+    deleteFrom(uidsAt, service, uid);
   }
 
   function index(port: Port, entry: Entry, now: Millis): void {
@@ -187,7 +187,23 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     if (before === undefined) return;
     for (const port of gone) forgetHolder(port, before.uid);
     if (after !== undefined) return;
-    if (waiting.remove(before.key)) someoneMayBeServed = true;
+    if (waiting.remove(before.key) !== undefined) someoneMayBeServed = true;
+  }
+
+  /** Lists the Service among those who wait, or no longer. */
+  function standInLine({ key, createdAt }: ServiceView, decision: Decision): void {
+    const before = waiting.remove(key);
+    const { need, waitsFor = [] } = decision.do === 'refuse' ? decision : { need: 0 };
+    const range = waitsFor[0]?.slice('range/'.length);
+    if (range !== undefined) waiting.put(range, { key, createdAt, need });
+    // What was kept for it may serve those behind it.
+    if (before !== undefined && (before.range !== range || before.need !== need)) someoneMayBeServed = true;
+  }
+
+  /** Of what a refused Service holds, the numbers that the table does not give it: their record was lost. */
+  function unrecorded({ uid }: ServiceView, holds: Partial<Holds> = {}): Partial<Holds> {
+    const own = heldBy.get(uid);
+    return { ...holds, grants: (holds.grants ?? []).filter(({ number }) => !own?.has(number)) };
   }
 
   /** Entries of the Service that it no longer has, and that the decision does not give it, end here. */
@@ -230,24 +246,19 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     observe,
 
     fold(service, decision, now) {
-      const waited = waiting.remove(service.key);
-      if (decision.do === 'refuse') {
-        const [range] = decision.waitsFor;
-        if (range === undefined) someoneMayBeServed ||= waited;
-        else
-          waiting.put(range.slice('range/'.length), {
-            key: service.key,
-            createdAt: service.createdAt,
-            need: decision.need,
-          });
-        return foldEntries(service, NO_ENTRIES, false, now);
-      }
-      someoneMayBeServed ||= waited;
+      standInLine(service, decision);
       if (decision.do === 'ignore') return foldEntries(service, NO_ENTRIES, true, now);
+      const {
+        grants = [],
+        range = '',
+        request = '',
+      } = decision.do === 'refuse' ? unrecorded(service, decision.holds) : decision;
       const wanted = new Map<Port, Entry>();
-      for (const grant of decision.grants) {
-        wanted.set(grant.number, heldEntry(service, decision, grant, entries.get(grant.number), now));
-      }
+      for (const grant of grants)
+        wanted.set(
+          grant.number,
+          heldEntry(service, { range, request }, grant, entries.get(grant.number), now),
+        );
       foldEntries(service, wanted, false, now);
     },
 
@@ -317,6 +328,13 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 }
 
 const NO_ENTRIES: ReadonlyMap<Port, Entry> = new Map();
+
+/** Removes a value under a key, and the key with its last value. */
+function deleteFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
+  const set = sets.get(key);
+  set?.delete(value);
+  if (set?.size === 0) sets.delete(key);
+}
 
 function heldEntry(
   service: ServiceView,

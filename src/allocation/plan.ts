@@ -33,7 +33,10 @@ export function planFor(situation: Situation, range: Range): Plan | Shortage {
     chosen.set(slot, number);
     used.add(number);
   };
-  for (const slot of situation.slots) if (stays(situation, slot, range)) choose(slot, slot.number);
+  for (const slot of situation.slots) {
+    const number = keeps(situation, slot, range);
+    if (number !== undefined) choose(slot, number);
+  }
   const open = (): Slot[] => situation.slots.filter((slot) => !chosen.has(slot));
   for (const slot of open()) {
     const number = numbersToReturnTo(situation, slot, range).find((port) => !used.has(port));
@@ -52,30 +55,27 @@ export function planFor(situation: Situation, range: Range): Plan | Shortage {
   return toPlan(situation, chosen);
 }
 
-/** Whether the slot keeps the number it has. */
-function stays(situation: Situation, slot: Slot, range: Range): boolean {
-  if (slot.claimedBy !== undefined) return true;
-  switch (slot.state) {
-    case 'held':
-      return !situation.requestChanged || has(range.effective, slot.number);
-    case 'random':
-      return fits(situation, slot, range) && !hasNumberToReturnTo(situation, slot, range);
-    case 'claimed':
-    case 'none':
-      return false;
-  }
+/** The number that the slot has now and keeps, if it does. */
+function keeps(situation: Situation, slot: Slot, range: Range): Port | undefined {
+  const { state, number } = slot;
+  if (slot.claimedBy !== undefined) return number;
+  if (state === 'held') return !situation.requestChanged || has(range.effective, number) ? number : undefined;
+  if (state === 'none' || hasNumberToReturnTo(situation, slot, range)) return undefined;
+  return slot.ports.map(({ nodePort }) => nodePort).find((port) => fits(situation, slot, range, port));
 }
 
-function fits({ ledger, owner }: Situation, { number, ports }: Slot, range: Range): boolean {
-  return has(range.effective, number) && ledger.isFreeFor(number, owner, ports);
+function fits({ ledger, owner }: Situation, { ports }: Slot, range: Range, port: Port): boolean {
+  return has(range.effective, port) && ledger.isFreeFor(port, owner, ports);
 }
 
 /** Numbers of the range that the slot may take up again: reserved for it before a crash, or its own before. */
-function numbersToReturnTo({ ledger, owner, entries }: Situation, { ports }: Slot, range: Range): Port[] {
-  const reserved = [...entries].filter(([, entry]) => concerns(entry.ports, ports)).map(([port]) => port);
-  return [...reserved, ...ledger.returnable(owner, ports)].filter(
-    (port) => has(range.effective, port) && ledger.isFreeFor(port, owner, ports),
-  );
+function numbersToReturnTo(situation: Situation, slot: Slot, range: Range): Port[] {
+  const { ledger, owner, entries } = situation;
+  const reserved = [...entries]
+    .filter(([, entry]) => concerns(entry.ports, slot.ports))
+    .map(([port]) => port);
+  const former = ledger.returnable(owner, slot.ports);
+  return [...reserved, ...former].filter((port) => fits(situation, slot, range, port));
 }
 
 /** A re-created Service, or a renamed port, gets its number back while that waits for it, even if the random one would fit. */

@@ -49,8 +49,8 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
     owner: { key: service.key, uid: service.uid },
     slots: slots.filter(({ number }) => number !== 0 || service.allocatesNodePorts),
     entries,
-    grantedFrom: held[0]?.range ?? told?.range,
-    requestChanged: held.some((entry) => entry.request !== request.text),
+    grantedFrom: held.find(({ range }) => range !== '')?.range ?? told?.range,
+    requestChanged: held.some((entry) => entry.request !== '' && entry.request !== request.text),
   };
 }
 

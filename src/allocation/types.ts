@@ -91,7 +91,7 @@ export interface Entry {
   readonly ports: readonly string[];
   /** The PortRange that it counts for. */
   readonly range: string;
-  /** The normalised request that was honoured. */
+  /** The normalised request that was honoured; empty where that record is lost. */
   readonly request: string;
   readonly since: Millis;
   /** Released only: when its owner lost the number. */
@@ -117,12 +117,16 @@ export interface PortGrant {
 /** What must change before a waiting Service is worth deciding again. */
 export type WaitKey = `range/${string}`;
 
-interface Served {
+/** Numbers of a Service, and what they are recorded for. */
+export interface Holds {
   readonly range: string;
   /** The text of the request that is honoured. */
   readonly request: string;
-  /** Every number of the Service, also those it has already. */
+  /** Each number once, also those that it has already. */
   readonly grants: readonly PortGrant[];
+}
+
+interface Served extends Holds {
   readonly verdict: Verdict;
 }
 
@@ -144,4 +148,6 @@ export type Decision =
       readonly waitsFor: readonly WaitKey[];
       /** How many numbers it is short of. */
       readonly need: number;
+      /** What it holds all the same; a lost record is written again from this. */
+      readonly holds?: Holds;
     };

@@ -16,8 +16,8 @@ export interface Waiter {
 export interface Waiting {
   /** Lists the Service under this range alone, wherever it stood before. */
   put(range: string, waiter: Waiter): void;
-  /** Forgets the Service; true if it was listed. */
-  remove(key: string): boolean;
+  /** Forgets the Service; what it waited for, if it was listed. */
+  remove(key: string): { readonly range: string; readonly need: number } | undefined;
   /** What is left of `free` numbers after those who are asked before this Service; a newcomer is asked last. */
   leftFor(range: string, key: string, free: number): number;
   /** Who can be served with `free` numbers, in order. One that needs more than there are holds up nobody. */
@@ -30,17 +30,15 @@ export function createWaiting(): Waiting {
   const byRange = new Map<string, Waiter[]>();
   const rangeOf = new Map<string, string>();
 
-  function remove(key: string): boolean {
+  function remove(key: string): { range: string; need: number } | undefined {
     const range = rangeOf.get(key);
     const list = range === undefined ? undefined : byRange.get(range);
-    if (range === undefined || list === undefined) return false;
+    const at = list?.findIndex((waiter) => waiter.key === key) ?? -1;
+    const [waiter] = at < 0 ? [] : (list?.splice(at, 1) ?? []);
+    if (range === undefined || waiter === undefined) return undefined;
     rangeOf.delete(key);
-    list.splice(
-      list.findIndex((waiter) => waiter.key === key),
-      1,
-    );
-    if (list.length === 0) byRange.delete(range);
-    return true;
+    if (list?.length === 0) byRange.delete(range);
+    return { range, need: waiter.need };
   }
 
   return {

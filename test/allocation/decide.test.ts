@@ -122,6 +122,12 @@ describe('several ports', () => {
     ]);
   });
 
+  test('of two random numbers on one port, the one that fits is kept', () => {
+    expect(numbers(desk().serve(service(['dns:53 31000', 'dns-udp:53/UDP 30104'])))).toEqual([
+      30_104, 30_104,
+    ]);
+  });
+
   test('two numbers that somebody pinned on one port stay as they are', () => {
     const d = desk();
     const dns = d.serve(service(['dns:53 30103 kubectl', 'dns-udp:53/UDP 30104 kubectl']));

@@ -215,3 +215,30 @@ describe('the table is lost', () => {
     expect(numbers(desk().serve(service(['http:80 31234'], { condition })))).toEqual([30_100]);
   });
 });
+
+describe('the table is lost while a holder is refused something', () => {
+  const told = showing({ reason: 'InvalidRequest', message: 'holds http 30100 from r; …' });
+
+  test('a malformed request: what it holds is in the table again, and the next request moves nobody', () => {
+    const d = desk({ r: {}, s: { ranges: [{ from: 30_200 }] } });
+    const broken = d.serve(service(['http:80 30100'], { range: 'r,s', condition: told }));
+    expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', uid: 'uid-web', range: 'r', request: '' });
+    expect(
+      numbers(d.serve({ ...broken, ...service(['http:80 30100'], { range: 's' }), condition: told })),
+    ).toEqual([30_100]);
+  });
+
+  test('a port that waits: what it holds is in the table again', () => {
+    const d = desk({ r: { paused: true } });
+    d.serve(service(['http:80 30100', 'b:81 31001'], { condition: told }));
+    expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', range: 'r', request: 'range=r' });
+    expect(d.ledger.entry(31_001)).toBeUndefined();
+  });
+
+  test('a table that is not lost keeps the request that was honoured', () => {
+    const d = desk({ r: {}, s: { paused: true } });
+    d.serve(service(['http:80 31000']));
+    d.serve(service(['http:80 30100'], { range: 's' }));
+    expect(d.ledger.entry(30_100)).toMatchObject({ range: 'r', request: 'range=r' });
+  });
+});

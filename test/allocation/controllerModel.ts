@@ -1,0 +1,228 @@
+/**
+ * The controller as a loop without I/O: observe → decide → fold → table → Service → condition, in steps that a
+ * trace may interleave or cut short. Everything it knows is lost with it, but for the table and the Services.
+ */
+import { decide } from '../../src/allocation/decide.ts';
+import { formatEntry, parseEntry } from '../../src/allocation/entry.ts';
+import { createLedger } from '../../src/allocation/ledger.ts';
+import type { Range } from '../../src/allocation/range.ts';
+import type { Decision, Entry, NamespaceView } from '../../src/allocation/types.ts';
+import { readRequest } from '../../src/allocation/request.ts';
+import type { Verdict } from '../../src/api/reasons.ts';
+import { byAge, type ServiceView } from '../../src/api/service.ts';
+import type { Cluster } from './cluster.ts';
+
+/** What is outside of the process. */
+export interface Outside {
+  readonly cluster: Cluster;
+  /** The text of entries, by number: what survives in ConfigMaps. */
+  readonly table: Map<number, string>;
+  readonly ranges: () => ReadonlyMap<string, Range>;
+  readonly namespace: (name: string) => NamespaceView;
+  readonly now: () => number;
+  /** Called around every write; throws to cut the process short. */
+  readonly persist: (write: () => void) => void;
+}
+
+/** Where the invariants look in. Each hook is called before the thing is done. */
+export interface Watcher {
+  decided(service: ServiceView, decision: Decision, cache: ReadonlyMap<string, ServiceView>): void;
+  entry(number: number, after: Entry | undefined, cache: ReadonlyMap<string, ServiceView>): void;
+  service(service: ServiceView, numbers: ReadonlyMap<number, number>): void;
+  condition(service: ServiceView, verdict: Verdict | undefined): void;
+}
+
+interface Job {
+  readonly service: ServiceView;
+  readonly decision: Decision;
+  readonly step: 'service' | 'condition';
+}
+
+export type ControllerModel = ReturnType<typeof startController>;
+
+export function startController(outside: Outside, watcher: Watcher) {
+  const { cluster, table, now } = outside;
+  const ledger = createLedger({ cooldownOf: (name) => outside.ranges().get(name)?.cooldown ?? 0 });
+  const cache = new Map<string, ServiceView>();
+  const queue = new Set<string>();
+  const jobs = new Map<string, Job>();
+  /** What is decided first, in this order, after a start. */
+  let atStart: string[] = [];
+
+  boot();
+
+  function boot(): void {
+    for (const key of cluster.keys()) {
+      const service = cluster.view(key);
+      if (service === undefined) continue;
+      cache.set(key, service);
+      ledger.observe(undefined, service);
+    }
+    const live = new Set([...cache.values()].map(({ uid }) => uid));
+    for (const [number, text] of table) {
+      const entry = parseEntry(text);
+      if (entry !== undefined) ledger.restore(number, entry, now());
+    }
+    for (const [, { state, uid }] of ledger.entries())
+      if (state === 'Held' && !live.has(uid)) ledger.gone(uid, now());
+    atStart = inOrder([...cache.values()].filter(concerns)).map(({ key }) => key);
+    flush();
+  }
+
+  function concerns(service: ServiceView): boolean {
+    const holds = ledger.entriesOf(service.uid).size > 0;
+    return service.condition !== undefined || readRequest(service) !== null || holds;
+  }
+
+  function inOrder(services: readonly ServiceView[]): ServiceView[] {
+    const rank = (service: ServiceView): number =>
+      service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0 ? 0 : 1;
+    return services.toSorted((a, b) => rank(a) - rank(b) || byAge(a, b));
+  }
+
+  function flush(): void {
+    const { entries, wake } = ledger.drain(outside.ranges());
+    for (const key of wake) queue.add(key);
+    for (const [number, entry] of entries) {
+      watcher.entry(number, entry, cache);
+      outside.persist(() => {
+        if (entry === undefined) table.delete(number);
+        else table.set(number, formatEntry(entry));
+      });
+    }
+  }
+
+  function stale(): string[] {
+    return [...new Set([...cache.keys(), ...cluster.keys()])]
+      .filter((key) => cache.get(key)?.resourceVersion !== cluster.view(key)?.resourceVersion)
+      .toSorted();
+  }
+
+  /** The watch shows the Service as it is now; what happened between is not seen. */
+  function observe(key: string): void {
+    const before = cache.get(key);
+    const after = cluster.view(key);
+    if (before?.resourceVersion === after?.resourceVersion) return;
+    if (after === undefined) cache.delete(key);
+    else cache.set(key, after);
+    ledger.observe(before, after);
+    if (after === undefined || concerns(after) || ledger.ownersAt(key).length > 0) queue.add(key);
+    if (after?.uid !== before?.uid) jobs.delete(key);
+    flush();
+  }
+
+  function decideKey(key: string): void {
+    if (jobs.has(key)) return;
+    queue.delete(key);
+    const service = cache.get(key);
+    for (const uid of ledger.ownersAt(key)) if (uid !== service?.uid) ledger.gone(uid, now());
+    if (service !== undefined) decideService(service);
+    flush();
+  }
+
+  function decideService(service: ServiceView): void {
+    const decision = decisionFor(service);
+    watcher.decided(service, decision, cache);
+    ledger.fold(service, decision, now());
+    const verdict = decision.do === 'ignore' ? undefined : decision.verdict;
+    if (decision.do === 'assign' && writesOf(service, decision).size > 0)
+      jobs.set(service.key, { service, decision, step: 'service' });
+    else if (!shows(service, verdict)) jobs.set(service.key, { service, decision, step: 'condition' });
+  }
+
+  function decisionFor(service: ServiceView): Decision {
+    const namespace = outside.namespace(service.namespace);
+    return decide({ now: now(), service, namespace, ranges: outside.ranges(), ledger });
+  }
+
+  /** The next write for the Service. Whatever comes of it, the Service is looked at again. */
+  function work(key: string): void {
+    const job = jobs.get(key);
+    if (job === undefined) return;
+    jobs.delete(key);
+    const { service, decision, step } = job;
+    const shown = decision.do === 'ignore' ? undefined : decision.verdict;
+    if (step === 'condition' || decision.do !== 'assign') {
+      watcher.condition(service, shown);
+      outside.persist(() => void cluster.patchCondition(key, service.resourceVersion, shown));
+    } else if (writeService(service, writesOf(service, decision))) {
+      observe(key);
+      const after = cache.get(key);
+      if (after?.uid === service.uid) jobs.set(key, { service: after, decision, step: 'condition' });
+      return;
+    }
+    observe(key);
+    if (cache.has(key)) queue.add(key);
+  }
+
+  /** The change of a crash or a refusal is that of one patch: all ports or none. */
+  function writeService(service: ServiceView, numbers: ReadonlyMap<number, number>): boolean {
+    const { key, uid, resourceVersion } = service;
+    if (cluster.view(key)?.resourceVersion !== resourceVersion) return false;
+    const taken = [...numbers.values()].find((number) => (cluster.inUse().get(number) ?? key) !== key);
+    if (taken !== undefined) {
+      ledger.refused(uid, taken, now());
+      flush();
+      return false;
+    }
+    watcher.service(service, numbers);
+    outside.persist(() => void cluster.patchNodePorts(key, resourceVersion, numbers));
+    return true;
+  }
+
+  return {
+    ledger,
+    cache: cache as ReadonlyMap<string, ServiceView>,
+    stale,
+    observe,
+    decisionFor,
+    work,
+    /** Services to decide about: after a start in their order, else those that are ready. */
+    ready: (): string[] => (atStart.length > 0 ? atStart.slice(0, 1) : [...queue]),
+    working: (): string[] => [...jobs.keys()],
+    decide(key: string): void {
+      atStart = atStart.filter((other) => other !== key);
+      decideKey(key);
+    },
+    /** A round, in order: holders first, then by age. */
+    decideAll(): void {
+      const keys = atStart.length > 0 ? atStart : [...queue].filter((key) => !cache.has(key));
+      const services = [...queue].flatMap((key) => cache.get(key) ?? []);
+      if (atStart.length === 0) keys.push(...inOrder(services).map(({ key }) => key));
+      atStart = [];
+      for (const key of keys) decideKey(key);
+    },
+    /** A PortRange or the labels of a namespace changed. */
+    touchAll(): void {
+      for (const service of cache.values()) if (concerns(service)) queue.add(service.key);
+    },
+    tick(): void {
+      ledger.advance(now());
+      ledger.forgetHistory(now());
+      flush();
+    },
+    /** Nothing is seen late, nothing is to be decided or written. */
+    isQuiet: (): boolean =>
+      stale().length === 0 && queue.size === 0 && jobs.size === 0 && atStart.length === 0,
+  };
+}
+
+/** What the decision changes, by the port's position in the Service. */
+export function writesOf(
+  service: ServiceView,
+  decision: Extract<Decision, { do: 'assign' }>,
+): Map<number, number> {
+  const writes = new Map<number, number>();
+  for (const { number, ports } of decision.grants)
+    for (const port of ports)
+      if (port.nodePort !== number)
+        writes.set(
+          service.ports.findIndex((p) => p.port === port.port && p.protocol === port.protocol),
+          number,
+        );
+  return writes;
+}
+
+export function shows({ condition }: ServiceView, verdict: Verdict | undefined): boolean {
+  return condition?.reason === verdict?.reason && condition?.message === verdict?.message;
+}
