@@ -30,7 +30,7 @@ export async function answerOf(
   } catch (e) {
     throw cutShort(request, response.status, e, signal);
   }
-  if (response.status < 200 || response.status > 299) throw errorOf(request, response, body);
+  if (response.status > 299) throw errorOf(request, response, body);
   if (accept?.startsWith('text/') === true) return body;
   try {
     return JSON.parse(body);
@@ -48,7 +48,7 @@ export async function answerOf(
 /** An answer whose body broke off. What the status line said still stands, unless it was a success. */
 function cutShort(request: string, status: number, e: unknown, signal: AbortSignal): KubeError {
   if (signal.aborted || wireFailureOf(e) === 'timeout') return failureOf(request, e, signal);
-  const code = status >= 200 && status <= 299 ? 'BadResponse' : codeOfStatus(status, '');
+  const code = status <= 299 ? 'BadResponse' : codeOfStatus(status, '');
   return new KubeError({
     code,
     request,

@@ -207,6 +207,17 @@ describe('limits', () => {
     expect([server.requests.length, recorder.dropped]).toEqual([30, 20]);
   });
 
+  test('a thousand that wait, whatever the server does', async () => {
+    const { recorder, clock } = await eventRig();
+    for (let second = 0; second < 300; second++) {
+      for (let i = 0; i < 5; i++) {
+        recorder.record({ ...assigned, regarding: { ...regarding, uid: `${second}/${i}` } });
+      }
+      clock.advance(1000);
+    }
+    expect(recorder.dropped).toBe(500);
+  });
+
   test('one request at a time, so that a burst does not crowd out the work', async () => {
     const { recorder, server } = await eventRig();
     let [running, most] = [0, 0];

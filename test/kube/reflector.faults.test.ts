@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { isKubeError } from '../../src/kube/errors.ts';
-import { bookmark, LIST, list, reflectorRig, thing, until, WATCH } from './rig.ts';
+import { bookmark, LIST, list, project, reflectorRig, thing, until, WATCH } from './rig.ts';
 import { type Answer, end, event, json, reset, silence, status, stream } from './scriptedServer.ts';
 
 const gone = { kind: 'Status', code: 410, reason: 'Expired', message: 'too old resource version' };
@@ -199,6 +199,28 @@ describe('stop', () => {
     await rig.clock.elapse(600_000);
     expect([rig.server.seen(WATCH).length, rig.store.size, rig.server.seen(LIST).length]).toEqual([0, 0, 2]);
     expect([rig.reflector.hasSynced(), rig.clock.pending]).toEqual([false, 0]);
+  });
+
+  test('between the last page and the store stores nothing, and is not synced', async () => {
+    const projected: string[] = [];
+    const rig = await reflectorRig(
+      (server) => {
+        server.on(LIST, (response, request) =>
+          setImmediate(() => json(list(5, [thing('a', 1)]))(response, request)),
+        );
+        server.on(WATCH, stream([]));
+      },
+      {
+        project(raw) {
+          projected.push(raw.metadata.name);
+          void rig.stop();
+          return project(raw);
+        },
+      },
+    );
+    await until(() => projected.length === 1);
+    await rig.stop();
+    expect([rig.store.size, rig.reflector.hasSynced(), rig.server.seen(WATCH).length]).toEqual([0, false, 0]);
   });
 
   test('during a backoff opens no watch (client-node opens one)', async () => {

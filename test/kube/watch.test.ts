@@ -201,8 +201,9 @@ describe('what ends a watch with an error', () => {
       await until(() => watched.events.length === i);
     }
     expect(watched.outcome).toBeUndefined();
-    watched.abort.abort();
+    base.clock.advance(90_000);
     await until(() => watched.outcome !== undefined);
+    expect(isKubeError(watched.outcome, 'Timeout')).toBe(true);
   });
 
   test('silence instead of headers', async () => {
