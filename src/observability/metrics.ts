@@ -4,6 +4,8 @@ const PREFIX = 'nodeport_manager_';
 
 /** What gauges read when a scrape comes: present state, recomputed, never counted up and down. */
 export interface MetricsSource {
+  /** The PortRanges that exist: no other has a series, whatever Services ask for. */
+  ranges(): { has(name: string): boolean };
   usage(): Iterable<readonly [string, RangeCounts]>;
   waiting(): Iterable<{ readonly range: string; readonly reason: string }>;
   queue(): { readonly depth: number; readonly ages: { readonly longest: number; readonly sum: number } };
@@ -25,7 +27,7 @@ export interface Metrics {
   readonly registry: Registry;
   /** Gauges read from here from now on. */
   watch(source: MetricsSource): void;
-  allocated(range: string, outcome: 'assigned' | 'adopted' | 'refused'): void;
+  allocated(range: string, outcome: (typeof OUTCOMES)[number]): void;
   took(seconds: number): void;
   released(range: string): void;
   tableWrote(result: string): void;
@@ -45,6 +47,8 @@ export interface Metrics {
 /** From one round trip on an idle cluster to a burst of thousands. */
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 
+const OUTCOMES = ['assigned', 'adopted', 'refused'] as const;
+
 /** The queue is the only one; client-go's metrics name theirs in a label. */
 const QUEUE = { name: 'services' };
 
@@ -52,17 +56,38 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectDefaultMetrics({ register: registry });
-  const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
-    new Counter({ name, help, labelNames, registers });
+  const counter = (name: string, help: string, labelNames: string[] = [], collect = () => {}): Counter =>
+    new Counter({ name, help, labelNames, registers, collect });
   const histogram = (name: string, help: string, labelNames: string[] = []): Histogram =>
     new Histogram({ name, help, labelNames, buckets: SECONDS, registers });
 
+  let exists = (_range: string): boolean => false;
+  const counted = new Set<string>();
+  const labelOf = (range: string): string => {
+    if (!exists(range)) return '';
+    counted.add(range);
+    return range;
+  };
+  const forgetRanges = (): void => {
+    for (const range of counted) {
+      if (exists(range)) continue;
+      counted.delete(range);
+      releases.remove({ range });
+      for (const outcome of OUTCOMES) allocations.remove({ range, outcome });
+    }
+  };
   const allocations = counter(
     `${PREFIX}allocations_total`,
     'Decisions about Services by PortRange and outcome.',
     ['range', 'outcome'],
+    forgetRanges,
   );
-  const releases = counter(`${PREFIX}releases_total`, 'Numbers released, by PortRange.', ['range']);
+  const releases = counter(
+    `${PREFIX}releases_total`,
+    'Numbers released, by PortRange.',
+    ['range'],
+    forgetRanges,
+  );
   const duration = histogram(
     `${PREFIX}allocation_duration_seconds`,
     'From a Service first seen needing ports to its ports written.',
@@ -103,10 +128,13 @@ export function createMetrics(): Metrics {
 
   return {
     registry,
-    watch: (source) => registerGauges(registers, source),
-    allocated: (range, outcome) => allocations.inc({ range, outcome }),
+    watch(source) {
+      exists = (range) => source.ranges().has(range);
+      registerGauges(registers, source);
+    },
+    allocated: (range, outcome) => allocations.inc({ range: labelOf(range), outcome }),
     took: (seconds) => duration.observe(seconds),
-    released: (range) => releases.inc({ range }),
+    released: (range) => releases.inc({ range: labelOf(range) }),
     tableWrote: (result) => tableWrites.inc({ result }),
     tableHealed: (kind) => tableHeals.inc({ kind }),
     eventDropped: () => eventsDropped.inc(),
@@ -167,9 +195,8 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
     'Services that wait, by the PortRange they ask first and why.',
     ['range', 'reason'],
     (g) => {
-      const known = new Set([...source.usage()].map(([range]) => range));
       for (const { range, reason } of source.waiting())
-        g.inc({ range: known.has(range) ? range : '', reason });
+        g.inc({ range: source.ranges().has(range) ? range : '', reason });
     },
   );
   gauge(`${PREFIX}table_bytes`, 'Size of the table by block.', ['block'], (g) => {

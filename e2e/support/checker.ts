@@ -1,0 +1,133 @@
+import { expect } from 'vitest';
+import { type Client, createClient } from '../cluster/client.ts';
+import type { Cluster } from '../cluster/cluster.ts';
+import { writesOf } from './audit.ts';
+import { eventually } from './eventually.ts';
+import { follow } from './follow.ts';
+import { judge, type Recorded } from './judge.ts';
+import {
+  conditionOf,
+  type ConfigMap,
+  type Entry,
+  keyOf,
+  type Metadata,
+  numbersOf,
+  type PortRange,
+  RANGES,
+  type Service,
+  TABLE,
+} from './objects.ts';
+
+/** Watches as admin, beside the controller, and remembers every revision. */
+export interface Checker {
+  /** The latest revision of the Service; `key`: namespace/name. */
+  service(key: string): Service | undefined;
+  services(): Service[];
+  /** Every revision of the Service, with when it arrived. */
+  revisions(key: string): { object: Service; at: number }[];
+  /** The table's entries now, by number; what does not parse is left out. */
+  table(): Map<number, Entry>;
+  /** The newest resourceVersion seen of each object, by kind/uid. */
+  state(): Map<string, string>;
+  /** Waits until every Service that was told what it holds has it in the table, and the other way round. */
+  untilTableIsTrue(): Promise<void>;
+  /** Waits until it has seen what there is now, and judges all of it. Throws with the violations. */
+  verify(): Promise<void>;
+  close(): Promise<void>;
+}
+
+const SOURCES = {
+  Service: '/api/v1/services',
+  ConfigMap: TABLE,
+  PortRange: RANGES,
+} as const;
+
+export async function startChecker(cluster: Cluster): Promise<Checker> {
+  const client = createClient(cluster);
+  const stop = new AbortController();
+  const history: Recorded[] = [];
+  const latest = new Map<string, Recorded>();
+  const record = (revision: Recorded): void => {
+    history.push(revision);
+    const id = `${revision.kind}/${revision.object.metadata.uid}`;
+    if (revision.deleted) latest.delete(id);
+    else latest.set(id, revision);
+  };
+  await Promise.all([
+    follow<Service>(client, SOURCES.Service, stop.signal, (r) => record({ kind: 'Service', ...r })),
+    follow<ConfigMap>(client, SOURCES.ConfigMap, stop.signal, (r) => record({ kind: 'ConfigMap', ...r })),
+    follow<PortRange>(client, SOURCES.PortRange, stop.signal, (r) => record({ kind: 'PortRange', ...r })),
+  ]);
+
+  const services = (): Service[] =>
+    [...latest.values()].flatMap((r) => (r.kind === 'Service' ? [r.object] : []));
+  const state = (): Map<string, string> =>
+    new Map([...latest].map(([id, { object }]) => [id, object.metadata.resourceVersion]));
+  const table = (): Map<number, Entry> =>
+    new Map([...latest.values()].flatMap((r) => (r.kind === 'ConfigMap' ? entriesOf(r.object) : [])));
+
+  return {
+    service: (key) => services().find((object) => keyOf(object) === key),
+    services,
+    revisions: (key) =>
+      history.flatMap((r) =>
+        r.kind === 'Service' && !r.deleted && keyOf(r.object) === key ? [{ object: r.object, at: r.at }] : [],
+      ),
+    table,
+    state,
+    untilTableIsTrue: () =>
+      eventually(() => expect(tableOfHeld(table())).toEqual(heldByServices(services()))),
+    async verify() {
+      await eventually(async () => expect(state()).toEqual(await listed(client)));
+      const ours = new Set((await writesOf(cluster)).map(({ resourceVersion }) => resourceVersion));
+      expect(judge(history, ({ object }) => ours.has(object.metadata.resourceVersion))).toEqual([]);
+    },
+    async close() {
+      stop.abort();
+      await client.close();
+    },
+  };
+}
+
+async function listed(client: Client): Promise<Map<string, string>> {
+  const all = await Promise.all(
+    Object.entries(SOURCES).map(async ([kind, path]) => {
+      const { items } = await client.list<{ metadata: Metadata }>(path);
+      return items.map(({ metadata }): [string, string] => [
+        `${kind}/${metadata.uid}`,
+        metadata.resourceVersion,
+      ]);
+    }),
+  );
+  return new Map(all.flat());
+}
+
+function entriesOf({ metadata, data = {} }: ConfigMap): [number, Entry][] {
+  if (!/^nodeport-table-\d+$/.test(metadata.name)) return [];
+  return Object.entries(data).flatMap(([key, text]): [number, Entry][] => {
+    try {
+      return [[Number(key), JSON.parse(text)]];
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** `30100 a-dev/web <uid>`, sorted. */
+function tableOfHeld(table: ReadonlyMap<number, Entry>): string[] {
+  return [...table]
+    .filter(([, { state }]) => state === 'Held')
+    .map(([number, { service, uid }]) => `${number} ${service} ${uid}`)
+    .toSorted();
+}
+
+function heldByServices(services: readonly Service[]): string[] {
+  return services
+    .filter((object) => conditionOf(object)?.message.startsWith('holds '))
+    .flatMap((object) =>
+      numbersOf(object)
+        .filter((number) => conditionOf(object)?.message.includes(` ${number}`))
+        .map((number) => `${number} ${keyOf(object)} ${object.metadata.uid}`),
+    )
+    .toSorted();
+}

@@ -1,0 +1,189 @@
+import { describe, expect, test } from 'vitest';
+import { judge, type Recorded } from './judge.ts';
+import type { Entry, Metadata, RangeSpec, Service } from './objects.ts';
+
+/** A history is written down with the resourceVersions 1, 2, 3 …; `ours` marks what the controller wrote. */
+function verdictOn(...steps: { revision: Recorded; ours: boolean }[]): readonly string[] {
+  for (const [i, { revision }] of steps.entries()) revision.object.metadata.resourceVersion = `${i + 1}`;
+  const written = new Set(steps.filter(({ ours }) => ours).map(({ revision }) => revision));
+  return judge(
+    steps.map(({ revision }) => revision),
+    (revision) => written.has(revision),
+  );
+}
+
+const ours = (revision: Recorded) => ({ revision, ours: true });
+const theirs = (revision: Recorded) => ({ revision, ours: false });
+
+const metadata = (name: string, more: Partial<Metadata> = {}): Metadata => ({
+  name,
+  namespace: 'a',
+  uid: name,
+  resourceVersion: '',
+  creationTimestamp: '',
+  ...more,
+});
+
+interface Shown {
+  message?: string;
+  status?: string;
+  range?: string | null;
+  owner?: string;
+  deleted?: boolean;
+}
+
+/** A Service of one port; by default it asks for the range `r`. */
+function web(name: string, nodePort: number, shown: Shown = {}): Recorded {
+  const { message, status = 'True', range = 'r', owner, deleted = false } = shown;
+  const key = 'k:{"port":80,"protocol":"TCP"}';
+  const fieldsV1 = { 'f:spec': { 'f:ports': { [key]: { 'f:nodePort': {} } } } };
+  const object: Service = {
+    metadata: metadata(name, {
+      annotations: range === null ? {} : { 'nodeport-manager.io/range': range },
+      managedFields: owner === undefined ? [] : [{ manager: owner, fieldsV1 }],
+    }),
+    spec: { type: 'NodePort', ports: [{ port: 80, protocol: 'TCP', nodePort }] },
+    status:
+      message === undefined
+        ? {}
+        : {
+            conditions: [
+              {
+                type: 'nodeport-manager.io/Allocated',
+                status,
+                reason: 'Assigned',
+                message,
+                lastTransitionTime: '',
+              },
+            ],
+          },
+  };
+  return { kind: 'Service', object, deleted, at: 0 };
+}
+
+const range = (spec: RangeSpec, name = 'r'): Recorded => ({
+  kind: 'PortRange',
+  object: { metadata: { ...metadata(name), generation: 1 }, spec },
+  deleted: false,
+  at: 0,
+});
+
+const block = (data: Record<string, Partial<Entry> | string>): Recorded => ({
+  kind: 'ConfigMap',
+  object: {
+    metadata: metadata('nodeport-table-30000'),
+    data: Object.fromEntries(
+      Object.entries(data).map(([key, entry]) => [
+        key,
+        typeof entry === 'string' ? entry : JSON.stringify(entry),
+      ]),
+    ),
+  },
+  deleted: false,
+  at: 0,
+});
+
+const segment = theirs(range({ ranges: [{ from: 30100, to: 30109 }] }));
+const holds = (number: number) => ({ message: `holds http ${number} from r` });
+
+describe('the checker finds', () => {
+  test('nothing wrong with a Service that is served, moves by its own wish and goes', () => {
+    expect(
+      verdictOn(
+        segment,
+        theirs(web('w', 31000)),
+        ours(block({ 30100: { state: 'Held', uid: 'w' } })),
+        ours(web('w', 30100)),
+        ours(web('w', 30100, holds(30100))),
+        theirs(range({ ranges: [{ from: 30200 }] }, 's')),
+        theirs(web('w', 30100, { ...holds(30100), range: 's' })),
+        ours(web('w', 30100, { message: 'moves from 30100', status: 'Unknown', range: 's' })),
+        ours(web('w', 30200, { message: 'moves from 30100', status: 'Unknown', range: 's' })),
+        ours(web('w', 30200, { message: 'holds http 30200 from s', range: 's' })),
+        ours(block({ 30100: { state: 'Released', uid: 'w' } })),
+        theirs(web('w', 30200, { deleted: true })),
+        theirs(web('x', 30200)),
+      ),
+    ).toEqual([]);
+  });
+
+  test('a number on two Services', () => {
+    expect(verdictOn(theirs(web('w', 30100)), theirs(web('x', 30100)))).toEqual([
+      'Unique: 30100 is on a/w and on a/x (revision 2)',
+    ]);
+  });
+
+  test('a told number taken away by the controller, and not by the team itself', () => {
+    const told = [segment, theirs(web('w', 30100)), ours(web('w', 30100, holds(30100)))];
+    expect(verdictOn(...told, theirs(web('w', 30105, holds(30100))))).toEqual([]);
+    expect(verdictOn(...told, ours(web('w', 30105, holds(30100))))).toContain(
+      'Sticky: a/w (revision 4) was told to hold 30100 and lost it',
+    );
+  });
+
+  test('a told number taken away after a refusal had been shown', () => {
+    expect(
+      verdictOn(
+        segment,
+        theirs(web('w', 30100)),
+        ours(web('w', 30100, holds(30100))),
+        ours(web('w', 30100, { message: 'holds http 30100 from r; r is paused', status: 'False' })),
+        ours(web('w', 30101, { message: '', status: 'False' })),
+      ),
+    ).toEqual(['Sticky: a/w (revision 5) was told to hold 30100 and lost it']);
+  });
+
+  test('a write to a Service that does not ask', () => {
+    expect(
+      verdictOn(theirs(web('w', 31000, { range: null })), ours(web('w', 30100, { range: null }))),
+    ).toEqual(['No theft: a/w (revision 2) does not ask and was written']);
+  });
+
+  test('a condition on a Service that does not ask, but not its removal', () => {
+    const silent = { range: null };
+    expect(verdictOn(theirs(web('w', 1, silent)), ours(web('w', 1, { ...silent, message: '' })))).toEqual([
+      'No theft: a/w (revision 2) does not ask and was written',
+    ]);
+    expect(verdictOn(theirs(web('w', 1, { ...silent, message: '' })), ours(web('w', 1, silent)))).toEqual([]);
+  });
+
+  test('a number taken that another manager owns', () => {
+    expect(verdictOn(theirs(web('w', 31000, { owner: 'helm' })), ours(web('w', 30100)))).toEqual([
+      'No theft: helm owns 31000, which was taken from a/w (revision 2)',
+    ]);
+  });
+
+  test('a promise of a number outside the range, excluded from it, or not on the Service', () => {
+    expect(verdictOn(segment, ours(web('w', 30110, holds(30110))))).toEqual([
+      'In segment: a/w (revision 2) is told to hold 30110 from r',
+    ]);
+    const excluding = theirs(range({ ranges: [{ from: 30100, to: 30109 }], excluded: [{ from: 30105 }] }));
+    expect(verdictOn(excluding, ours(web('w', 30105, holds(30105))))).toHaveLength(1);
+    expect(verdictOn(segment, ours(web('w', 31000, holds(30101))))).toEqual([
+      'In segment: a/w (revision 2) is told to hold 30101, which it has not',
+    ]);
+  });
+
+  test('an entry that is released, or passed on, while its owner has the number', () => {
+    const held = [
+      theirs(web('w', 30100)),
+      ours(block({ 30100: { state: 'Held', uid: 'w', service: 'a/w' } })),
+    ];
+    expect(verdictOn(...held, ours(block({ 30100: { state: 'Released', uid: 'w' } })))).toEqual([
+      'One owner: 30100 was released, but a/w has it',
+    ]);
+    expect(verdictOn(...held, ours(block({ 30100: { state: 'Held', uid: 'x', service: 'a/x' } })))).toEqual([
+      'One owner: 30100 went from a/w, which has it, to a/x',
+    ]);
+    expect(verdictOn(...held, theirs(block({ 30100: { state: 'Released', uid: 'w' } })))).toEqual([]);
+  });
+
+  test('an entry that is no entry, or in the wrong block', () => {
+    expect(verdictOn(ours(block({ 30100: '{"state":' })))).toEqual([
+      'Table: nodeport-table-30000 was written with 30100: {"state":',
+    ]);
+    expect(verdictOn(ours(block({ 30250: { state: 'Held' } })))).toEqual([
+      'Table: nodeport-table-30000 was written with the number 30250',
+    ]);
+  });
+});

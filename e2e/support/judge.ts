@@ -1,0 +1,216 @@
+/**
+ * Judges a history: every revision of every Service, PortRange and table block, in the order of the apiserver's one
+ * counter. Knows nothing of the code that it judges; it reads what users can read.
+ *
+ *   Unique      no number is on two Services
+ *   Sticky      what a Service was told to hold, no write of the controller takes from it, unless its own
+ *               annotations have changed since
+ *   No theft    no write of the controller to a Service that never asked, nor to a number that another manager owns
+ *   In segment  what a Service is told to hold `from` a range is on the Service and in that range
+ *   One owner   the table never passes a number on, or to rest, while its owner lives and has it
+ */
+import type { Revision } from './follow.ts';
+import {
+  conditionOf,
+  type ConfigMap,
+  type Entry,
+  keyOf,
+  numbersOf,
+  type PortRange,
+  RANGE_ANNOTATION,
+  type RangeSpec,
+  type Service,
+} from './objects.ts';
+
+export type Recorded =
+  | ({ kind: 'Service' } & Revision<Service>)
+  | ({ kind: 'ConfigMap' } & Revision<ConfigMap>)
+  | ({ kind: 'PortRange' } & Revision<PortRange>);
+
+interface World {
+  readonly services: Map<string, Service>;
+  /** Number → UIDs of the Services that have it. */
+  readonly holders: Map<number, Set<string>>;
+  /** UID → number → our annotations when the Service was told to hold it. */
+  readonly told: Map<string, Map<number, string>>;
+  /** The two latest specs of each PortRange: a decision may be one revision behind. */
+  readonly ranges: Map<string, RangeSpec[]>;
+  readonly table: Map<number, Entry>;
+  readonly violations: string[];
+}
+
+/** Every breach of the rules, as sentences; none: they held. `isOurs`: whether the controller wrote the revision. */
+export function judge(
+  history: readonly Recorded[],
+  isOurs: (revision: Recorded) => boolean,
+): readonly string[] {
+  const world: World = {
+    services: new Map(),
+    holders: new Map(),
+    told: new Map(),
+    ranges: new Map(),
+    table: new Map(),
+    violations: [],
+  };
+  const inOrder = history.toSorted(
+    (a, b) => Number(a.object.metadata.resourceVersion) - Number(b.object.metadata.resourceVersion),
+  );
+  for (const revision of inOrder) {
+    if (revision.kind === 'Service') judgeService(world, revision, isOurs(revision));
+    else if (revision.kind === 'ConfigMap') judgeBlock(world, revision, isOurs(revision));
+    else noteRange(world, revision);
+  }
+  return world.violations;
+}
+
+function noteRange({ ranges }: World, { object, deleted }: Revision<PortRange>): void {
+  const { name } = object.metadata;
+  const [latest] = ranges.get(name) ?? [];
+  const spec = deleted ? { ranges: [] } : object.spec;
+  if (JSON.stringify(latest) === JSON.stringify(spec)) return;
+  ranges.set(name, latest === undefined ? [spec] : [spec, latest]);
+}
+
+function judgeService(world: World, { object, deleted }: Revision<Service>, ours: boolean): void {
+  const { uid } = object.metadata;
+  const before = world.services.get(uid);
+  const now = deleted ? [] : numbersOf(object);
+  if (ours && before !== undefined) {
+    noTheft(world, before, object);
+    sticky(world, before, object);
+  }
+  if (ours) inSegment(world, object);
+  for (const number of before === undefined ? [] : numbersOf(before)) world.holders.get(number)?.delete(uid);
+  for (const number of now) unique(world, object, number);
+  if (deleted) {
+    world.services.delete(uid);
+    world.told.delete(uid);
+    return;
+  }
+  world.services.set(uid, object);
+  noteTold(world, object, ours);
+}
+
+function unique({ holders, services, violations }: World, object: Service, number: number): void {
+  const all = holders.get(number) ?? new Set();
+  for (const other of all) {
+    const name = keyOf(services.get(other) ?? object);
+    violations.push(`Unique: ${number} is on ${name} and on ${describe(object)}`);
+  }
+  holders.set(number, all.add(object.metadata.uid));
+}
+
+function noTheft({ violations }: World, before: Service, object: Service): void {
+  const asks = (of: Service): boolean => of.metadata.annotations?.[RANGE_ANNOTATION]?.trim() !== undefined;
+  const lost = numbersOf(before).filter((number) => !numbersOf(object).includes(number));
+  if (!asks(before) && (lost.length > 0 || conditionOf(before) === undefined)) {
+    violations.push(`No theft: ${describe(object)} does not ask and was written`);
+  }
+  for (const { port, protocol = 'TCP', nodePort } of before.spec.ports) {
+    const owner = ownerOf(before, `k:{"port":${port},"protocol":"${protocol}"}`);
+    if (nodePort !== undefined && lost.includes(nodePort) && owner !== undefined)
+      violations.push(`No theft: ${owner} owns ${nodePort}, which was taken from ${describe(object)}`);
+  }
+}
+
+/** The manager, other than the controller, that owns the nodePort. */
+function ownerOf({ metadata }: Service, key: string): string | undefined {
+  return metadata.managedFields?.find(
+    ({ manager, fieldsV1 }) =>
+      manager !== 'nodeport-manager' &&
+      fieldsV1?.['f:spec']?.['f:ports']?.[key]?.['f:nodePort'] !== undefined,
+  )?.manager;
+}
+
+function sticky({ told, violations }: World, before: Service, object: Service): void {
+  const known = told.get(object.metadata.uid);
+  for (const number of numbersOf(before)) {
+    if (numbersOf(object).includes(number) || known?.get(number) !== ownAnnotations(object)) continue;
+    violations.push(`Sticky: ${describe(object)} was told to hold ${number} and lost it`);
+  }
+}
+
+/** `holds http 30100, dns 30053 from team-a`, as users are promised it. */
+function holdings(object: Service): { numbers: number[]; from: string | undefined } | undefined {
+  const condition = conditionOf(object);
+  const match = /^holds (.+?) (from|outside) ([^\s;:]+)/.exec(condition?.message ?? '');
+  if (match === null) return undefined;
+  const numbers = (match[1] ?? '').split(', ').map((part) => Number(part.split(' ').at(-1)));
+  return { numbers, from: match[2] === 'from' ? match[3] : undefined };
+}
+
+function inSegment({ ranges, violations }: World, object: Service): void {
+  const held = holdings(object);
+  if (conditionOf(object)?.status !== 'True' || held === undefined) return;
+  for (const number of held.numbers) {
+    if (!numbersOf(object).includes(number))
+      violations.push(`In segment: ${describe(object)} is told to hold ${number}, which it has not`);
+    const specs = held.from === undefined ? [] : (ranges.get(held.from) ?? []);
+    if (held.from !== undefined && !specs.some((spec) => isIn(spec, number)))
+      violations.push(`In segment: ${describe(object)} is told to hold ${number} from ${held.from}`);
+  }
+}
+
+function isIn({ ranges, excluded = [] }: RangeSpec, number: number): boolean {
+  const inside = (spans: RangeSpec['ranges']): boolean =>
+    spans.some(({ from, to = from }) => from <= number && number <= to);
+  return inside(ranges) && !inside(excluded);
+}
+
+function noteTold({ told }: World, object: Service, ours: boolean): void {
+  const { uid } = object.metadata;
+  const now = new Set(numbersOf(object));
+  const known = told.get(uid) ?? new Map<number, string>();
+  for (const number of known.keys()) if (!now.has(number)) known.delete(number);
+  if (ours && conditionOf(object)?.status === 'True') {
+    for (const number of holdings(object)?.numbers ?? []) known.set(number, ownAnnotations(object));
+  }
+  told.set(uid, known);
+}
+
+function ownAnnotations({ metadata }: Service): string {
+  const own = Object.entries(metadata.annotations ?? {}).filter(([name]) => name.startsWith('nodeport-'));
+  return JSON.stringify(own.toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+function judgeBlock(world: World, { object, deleted }: Revision<ConfigMap>, ours: boolean): void {
+  const first = Number(/^nodeport-table-(\d+)$/.exec(object.metadata.name)?.[1] ?? Number.NaN);
+  if (Number.isNaN(first) || deleted) return;
+  for (const [key, text] of Object.entries(object.data ?? {})) {
+    const number = Number(key);
+    const entry = parse(text);
+    if (ours && entry === undefined) {
+      world.violations.push(`Table: ${object.metadata.name} was written with ${key}: ${text}`);
+    }
+    if (ours && (number < first || number >= first + 250)) {
+      world.violations.push(`Table: ${object.metadata.name} was written with the number ${key}`);
+    }
+    if (entry === undefined) continue;
+    const before = world.table.get(number);
+    if (ours && before !== undefined) oneOwner(world, number, before, entry);
+    world.table.set(number, entry);
+  }
+}
+
+function oneOwner({ services, violations }: World, number: number, before: Entry, entry: Entry): void {
+  const owner = services.get(before.uid);
+  const has = owner !== undefined && numbersOf(owner).includes(number);
+  if (!has || before.state !== 'Held') return;
+  if (entry.uid !== before.uid && entry.state === 'Held')
+    violations.push(`One owner: ${number} went from ${before.service}, which has it, to ${entry.service}`);
+  if (entry.state === 'Released')
+    violations.push(`One owner: ${number} was released, but ${before.service} has it`);
+}
+
+function parse(text: string): Entry | undefined {
+  try {
+    const entry: Entry = JSON.parse(text);
+    return entry;
+  } catch {
+    return undefined;
+  }
+}
+
+function describe(object: Service): string {
+  return `${keyOf(object)} (revision ${object.metadata.resourceVersion})`;
+}
