@@ -34,24 +34,8 @@ export function createLine<T extends { lane: string; urgent: boolean }>(): Line<
     places.set(item, place);
     fifo.places.push(place);
   };
-  const laneOf = (name: string): Fifo<T> => {
-    const lane = lanes.get(name) ?? { places: [], head: 0 };
-    lanes.set(name, lane);
-    return lane;
-  };
-  const shiftLanes = (): T | undefined => {
-    for (const [name, lane] of lanes) {
-      const item = shiftFifo(lane);
-      lanes.delete(name);
-      if (item === undefined) continue;
-      lanes.set(name, lane);
-      return item;
-    }
-    return undefined;
-  };
-
   return {
-    push: (item) => stand(item.urgent ? urgent : laneOf(item.lane), item),
+    push: (item) => stand(item.urgent ? urgent : laneOf(lanes, item.lane), item),
     promote(item) {
       const place = places.get(item);
       if (place === undefined) return;
@@ -60,7 +44,7 @@ export function createLine<T extends { lane: string; urgent: boolean }>(): Line<
       stand(urgent, item);
     },
     shift() {
-      const item = shiftFifo(urgent) ?? shiftLanes();
+      const item = shiftFifo(urgent) ?? shiftLanes(lanes);
       if (item !== undefined) places.delete(item);
       return item;
     },
@@ -73,6 +57,24 @@ export function createLine<T extends { lane: string; urgent: boolean }>(): Line<
       places.clear();
     },
   };
+}
+
+function laneOf<T>(lanes: Map<string, Fifo<T>>, name: string): Fifo<T> {
+  const lane = lanes.get(name) ?? { places: [], head: 0 };
+  lanes.set(name, lane);
+  return lane;
+}
+
+/** From the lane whose turn it is, which then goes to the end. Lanes that turn out empty are forgotten. */
+function shiftLanes<T>(lanes: Map<string, Fifo<T>>): T | undefined {
+  for (const [name, lane] of lanes) {
+    const item = shiftFifo(lane);
+    lanes.delete(name);
+    if (item === undefined) continue;
+    lanes.set(name, lane);
+    return item;
+  }
+  return undefined;
 }
 
 /** An index instead of Array.shift, which moves everything; what is behind it is cut off when it is the greater part. */

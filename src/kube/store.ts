@@ -5,6 +5,8 @@
  * throws reaches onListenerError and nobody else.
  */
 
+import { isolated } from './isolated.ts';
+
 /** @see keyOf for what `key` must be when a reflector fills the store */
 export interface Stored {
   readonly key: string;
@@ -43,15 +45,7 @@ export function createStore<T extends Stored>(
   const items = new Map<string, T>();
   const listeners: ((change: Change<T>) => void)[] = [];
 
-  const report = (change: Change<T>): void => {
-    for (const listener of listeners) {
-      try {
-        listener(change);
-      } catch (e) {
-        options.onListenerError?.(e);
-      }
-    }
-  };
+  const report = (change: Change<T>): void => tellAll(listeners, change, options.onListenerError);
   const remove = (key: string): void => {
     const before = items.get(key);
     if (before !== undefined && items.delete(key)) report({ before });
@@ -82,6 +76,20 @@ export function createStore<T extends Stored>(
       }
     },
   };
+}
+
+function tellAll<T>(
+  listeners: readonly ((change: Change<T>) => void)[],
+  change: Change<T>,
+  onError: ((e: unknown) => void) | undefined,
+): void {
+  for (const listener of listeners) {
+    try {
+      listener(change);
+    } catch (e) {
+      isolated(() => onError?.(e));
+    }
+  }
 }
 
 /**
