@@ -96,9 +96,9 @@ function askRange(situation: Situation, name: string): Decision | Objection {
     if (objection !== undefined) return objection;
   }
   const plan = planFor(situation, range);
-  if ('available' in plan) {
-    const { need } = plan;
-    const message = `${name} has too few free ports: ${need} needed`;
+  if ('lacks' in plan) {
+    const { need, lacks } = plan;
+    const message = `${name} has too few free ports: ${lacks} needed`;
     return { reason: 'RangeExhausted', message, waitsFor: name, need };
   }
   const { grants, leaves } = plan;

@@ -25,7 +25,7 @@ const REFUSAL_LONGEST: Millis = 30_000;
 export interface LedgerChanges {
   /** By number; undefined: the table shall have no entry. */
   readonly entries: ReadonlyMap<Port, Entry | undefined>;
-  /** Services, by namespace/name, that can be served now. */
+  /** Services, by namespace/name, that may be served now. */
   readonly wake: readonly string[];
   /** Numbers whose holding changed. */
   readonly touched: ReadonlySet<Port>;
@@ -75,6 +75,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   let changed = new Map<Port, Entry | undefined>();
   let touched = new Set<Port>();
   let someoneMayBeServed = false;
+  /** Services that sit on a number which does not rest any more. */
+  let mayKeep = new Set<string>();
   let soonest = Number.POSITIVE_INFINITY;
 
   /** Recomputes the one bit of a number from all that is known about it. */
@@ -132,13 +134,17 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     put(port, entry, now);
   }
 
+  /** Somebody took or let go of the number before our eyes: what made the apiserver refuse it is known, or over. */
+  function endRefusal(port: Port): void {
+    strikes.delete(port);
+    if (!entries.has(port)) resting.delete(port);
+  }
+
   function forgetHolder(port: Port, uid: string): void {
     const left = (holders.get(port) ?? []).filter((owner) => owner.uid !== uid);
     if (left.length > 0) holders.set(port, left);
     else holders.delete(port);
-    // Somebody let go of the number before our eyes: what made the apiserver refuse it may be over.
-    strikes.delete(port);
-    if (!entries.has(port)) resting.delete(port);
+    endRefusal(port);
     settleBit(port);
   }
 
@@ -179,7 +185,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     const gone = new Set(before === undefined ? [] : numbersOf(before));
     for (const port of after === undefined ? [] : numbersOf(after)) {
       if (!gone.delete(port) && after !== undefined) {
-        strikes.delete(port);
+        endRefusal(port);
         holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
         settleBit(port);
       }
@@ -273,7 +279,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       const strike = (strikes.get(port) ?? 0) + 1;
       strikes.set(port, strike);
       write(port, undefined, now);
-      rest(port, now + Math.min(REFUSAL_LONGEST, REFUSAL_FIRST * 2 ** (strike - 1)), now);
+      if (!holders.has(port))
+        rest(port, now + Math.min(REFUSAL_LONGEST, REFUSAL_FIRST * 2 ** (strike - 1)), now);
       settleBit(port);
     },
 
@@ -295,6 +302,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
         }
         resting.delete(port);
         settleBit(port);
+        for (const { key } of holders.get(port) ?? []) mayKeep.add(key);
       }
     },
 
@@ -307,9 +315,11 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     nextDeadline: () => soonest,
 
     drain(ranges) {
-      const changes = { entries: changed, touched, wake: someoneMayBeServed ? servable(ranges) : [] };
+      const wake = new Set([...mayKeep, ...(someoneMayBeServed ? servable(ranges) : [])]);
+      const changes = { entries: changed, touched, wake: [...wake] };
       changed = new Map();
       touched = new Set();
+      mayKeep = new Set();
       someoneMayBeServed = false;
       return changes;
     },

@@ -15,9 +15,10 @@ export interface Plan {
 
 /** The range cannot serve all slots: all or nothing. */
 export interface Shortage {
-  /** How many numbers it lacks, and how many there are for it. */
+  /** How many free numbers it takes. */
   readonly need: number;
-  readonly available: number;
+  /** How many numbers it has not, whether free ones or those that rest for it: does not change while it waits. */
+  readonly lacks: number;
 }
 
 /**
@@ -38,6 +39,7 @@ export function planFor(situation: Situation, range: Range): Plan | Shortage {
     if (number !== undefined) choose(slot, number);
   }
   const open = (): Slot[] => situation.slots.filter((slot) => !chosen.has(slot));
+  const lacks = open().length;
   for (const slot of open()) {
     const number = numbersToReturnTo(situation, slot, range).find((port) => !used.has(port));
     if (number !== undefined) choose(slot, number);
@@ -49,7 +51,7 @@ export function planFor(situation: Situation, range: Range): Plan | Shortage {
   if (need > 0) {
     const free = ledger.lowestFree(range, need).filter((number) => !used.has(number));
     const available = Math.min(ledger.freeBehindWaiters(range, owner.key), free.length + contested);
-    if (available < need) return { need, available };
+    if (available < need) return { need, lacks };
     for (const [i, slot] of rest.entries()) choose(slot, free[i] ?? 0);
   }
   return toPlan(situation, chosen);

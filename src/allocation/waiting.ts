@@ -11,23 +11,28 @@ export interface Waiter {
 
 /**
  * Who waits for which range, in the order in which they are served: by creation, then namespace/name.
- * A waiter stays listed while it is being decided again, so a newcomer cannot slip in before it.
+ * Who was told that it can be served has a promise: it stays listed until it is decided again, and nobody who comes
+ * between takes what it was promised, be it older.
  */
 export interface Waiting {
   /** Lists the Service under this range alone, wherever it stood before. */
   put(range: string, waiter: Waiter): void;
   /** Forgets the Service; what it waited for, if it was listed. */
   remove(key: string): { readonly range: string; readonly need: number } | undefined;
-  /** What is left of `free` numbers after those who are asked before this Service; a newcomer is asked last. */
+  /** What is left of `free` numbers after promises and those who are asked before this Service; a newcomer is asked last. */
   leftFor(range: string, key: string, free: number): number;
-  /** Who can be served with `free` numbers, in order. One that needs more than there are holds up nobody. */
+  /** Who can be served with `free` numbers, in order; each has a promise then. One that needs more than there are holds up nobody. */
   servable(range: string, free: number): string[];
   /** The ranges that somebody waits for. */
   ranges(): string[];
 }
 
+interface Listed extends Waiter {
+  promised: boolean;
+}
+
 export function createWaiting(): Waiting {
-  const byRange = new Map<string, Waiter[]>();
+  const byRange = new Map<string, Listed[]>();
   const rangeOf = new Map<string, string>();
 
   function remove(key: string): { range: string; need: number } | undefined {
@@ -45,29 +50,36 @@ export function createWaiting(): Waiting {
     put(range, waiter) {
       remove(waiter.key);
       const list = byRange.get(range) ?? [];
-      list.splice(positionOf(list, waiter), 0, waiter);
+      list.splice(positionOf(list, waiter), 0, { ...waiter, promised: false });
       byRange.set(range, list);
       rangeOf.set(waiter.key, range);
     },
     remove,
     leftFor(range, key, free) {
+      const list = free === 0 ? [] : (byRange.get(range) ?? []);
+      const own = list.find((waiter) => waiter.key === key);
       let left = free;
-      for (const waiter of byRange.get(range) ?? []) {
-        if (waiter.key === key || left === 0) break;
-        if (waiter.need <= left) left -= waiter.need;
+      let isAhead = true;
+      for (const waiter of list) {
+        if (left === 0) break;
+        if (waiter === own) isAhead = false;
+        else if (waiter.need > left) continue;
+        else if (waiter.promised ? isAhead || !own?.promised : isAhead && !own?.promised) left -= waiter.need;
       }
       return left;
     },
     servable(range, free) {
-      const keys: string[] = [];
+      const list = byRange.get(range) ?? [];
       let left = free;
-      for (const { key, need } of byRange.get(range) ?? []) {
-        if (left === 0) break;
-        if (need > left) continue;
-        keys.push(key);
-        left -= need;
+      for (const isPromised of [true, false]) {
+        for (const waiter of list) {
+          if (left === 0) break;
+          if (waiter.promised !== isPromised) continue;
+          waiter.promised = waiter.need <= left;
+          if (waiter.promised) left -= waiter.need;
+        }
       }
-      return keys;
+      return list.filter(({ promised }) => promised).map(({ key }) => key);
     },
     ranges: () => [...byRange.keys()],
   };

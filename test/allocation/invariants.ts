@@ -40,12 +40,15 @@ interface Waiter {
   readonly createdAt: number;
   readonly range: string;
   readonly need: number;
+  /** The how-manieth decision put it in line. */
+  readonly since: number;
 }
 
 export function createInvariants(stage: Stage): Invariants {
   const { cluster, table, objects, now } = stage;
   const granted = new Map<string, Granted>();
   const waiters = new Map<string, Waiter>();
+  let decisions = 0;
   /** Services, by UID, on which another manager has named a number: these it may hold for good. */
   const pinned = new Set<string>();
 
@@ -107,13 +110,16 @@ export function createInvariants(stage: Stage): Invariants {
 
   function inOrder(service: ServiceView, decision: Extract<Decision, { do: 'assign' }>, cache: Cache): void {
     const free = givable(decision.range).filter((n) => isFree(n, cache));
-    const own = new Set(numbersOf(service));
-    const fresh = decision.grants.filter(({ number }) => !own.has(number) && free.includes(number));
+    const has = new Set(numbersOf(service));
+    const fresh = decision.grants.filter(({ number }) => !has.has(number) && free.includes(number));
     if (fresh.length === 0) return;
-    const line = [...waiters.values()].filter(({ range }) => range === decision.range).toSorted(byAge);
-    const place = line.findIndex(({ key }) => key === service.key);
+    const line = [...waiters.values()].filter(({ range, key }) => range === decision.range && cache.has(key));
+    const own = waiters.get(service.key);
+    // A newcomer comes after all who wait; a waiter after those who are older and waited before.
+    const isAhead = (other: Waiter): boolean =>
+      own?.range !== decision.range || (byAge(other, own) < 0 && other.since < own.since);
     let left = free.length;
-    for (const { need } of place < 0 ? line : line.slice(0, place)) if (need <= left) left -= need;
+    for (const { need } of line.filter(isAhead).toSorted(byAge)) if (need <= left) left -= need;
     check(fresh.length <= left, 'waiters are served in order, before newcomers', {
       service,
       decision,
@@ -205,6 +211,8 @@ export function createInvariants(stage: Stage): Invariants {
         check(same(readHoldings(message)?.numbers ?? [], expected), 'read back', { message, expected });
     }
     if (isPinned(view)) pinned.add(view.uid);
+    decisions += 1;
+    const before = waiters.get(view.key);
     waiters.delete(view.key);
     if (decision.do === 'refuse' && decision.waitsFor.length > 0)
       waiters.set(view.key, {
@@ -212,6 +220,7 @@ export function createInvariants(stage: Stage): Invariants {
         createdAt: view.createdAt,
         range: decision.range,
         need: decision.need,
+        since: before?.range === decision.range ? before.since : decisions,
       });
     for (const key of waiters.keys()) if (!cache.has(key)) waiters.delete(key);
   }
@@ -268,10 +277,14 @@ export function createInvariants(stage: Stage): Invariants {
     }
     if (shown.reason === 'RangeExhausted') {
       const free = givable(request ?? '').filter((n) => isFree(n, controller.cache, controller));
-      check(free.length < needOf(view, held, request ?? ''), 'who can be served is served', {
-        ...detail,
-        free,
-      });
+      check(
+        free.length < needOf(view, held, request ?? '', controller.cache),
+        'who can be served is served',
+        {
+          ...detail,
+          free,
+        },
+      );
     }
     const decision = controller.decisionFor(view);
     check(decision.do === 'keep' || decision.do === 'refuse', 'at rest nothing is written', {
@@ -285,12 +298,12 @@ export function createInvariants(stage: Stage): Invariants {
   }
 
   /** Ports that do not have a number which they would keep. */
-  function needOf(view: ServiceView, held: ReadonlySet<number>, request: string): number {
+  function needOf(view: ServiceView, held: ReadonlySet<number>, request: string, cache: Cache): number {
     const before = granted.get(view.uid);
     const keeps = ({ nodePort, owner }: ServiceView['ports'][number]): boolean =>
       (owner !== undefined && owner !== FIELD_MANAGER) ||
       (held.has(nodePort) && before?.request === request) ||
-      givable(request).includes(nodePort);
+      (givable(request).includes(nodePort) && othersClaim(nodePort, view, cache) === undefined);
     const kept = new Set(view.ports.filter(keeps).map(({ port }) => port));
     return new Set(view.ports.map(({ port }) => port).filter((port) => !kept.has(port))).size;
   }
