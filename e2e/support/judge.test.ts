@@ -107,10 +107,17 @@ describe('the checker finds', () => {
     ).toEqual([]);
   });
 
-  test('a number on two Services', () => {
-    expect(verdictOn(theirs(web('w', 30100)), theirs(web('x', 30100)))).toEqual([
-      'Unique: 30100 is on a/w and on a/x (revision 2)',
+  test('a number put on a Service while another has it', () => {
+    const both = 'Unique: 30100 is on a/w and on a/x (revision 3)';
+    expect(verdictOn(theirs(web('w', 30100)), theirs(web('x', 1)), ours(web('x', 30100)))).toEqual([both]);
+  });
+
+  test('a promised number on another Service, whoever put it there, and no other', () => {
+    const told = [segment, theirs(web('w', 30100)), ours(web('w', 30100, holds(30100)))];
+    expect(verdictOn(...told, theirs(web('x', 30100)))).toEqual([
+      'Unique: 30100 is on a/w and on a/x (revision 4)',
     ]);
+    expect(verdictOn(theirs(web('w', 30100)), theirs(web('x', 30100)))).toEqual([]);
   });
 
   test('a told number taken away by the controller, and not by the team itself', () => {

@@ -2,7 +2,9 @@
  * Judges a history: every revision of every Service, PortRange and table block, in the order of the apiserver's one
  * counter. Knows nothing of the code that it judges; it reads what users can read.
  *
- *   Unique      no number is on two Services
+ *   Unique      no write of the controller puts a number, or the promise of one, on a Service while another has it,
+ *               and no promised number comes to be on another. (The apiserver itself can give out a number twice: it
+ *               frees the old one of an update before that is stored, kubernetes/kubernetes registry/store.go.)
  *   Sticky      what a Service was told to hold, no write of the controller takes from it, unless its own
  *               annotations have changed since
  *   No theft    no write of the controller to a Service that never asked, nor to a number that another manager owns
@@ -81,7 +83,7 @@ function judgeService(world: World, { object, deleted }: Revision<Service>, ours
   }
   if (ours) inSegment(world, object);
   for (const number of before === undefined ? [] : numbersOf(before)) world.holders.get(number)?.delete(uid);
-  for (const number of now) unique(world, object, number);
+  for (const number of now) unique(world, object, number, ours);
   if (deleted) {
     world.services.delete(uid);
     world.told.delete(uid);
@@ -91,13 +93,20 @@ function judgeService(world: World, { object, deleted }: Revision<Service>, ours
   noteTold(world, object, ours);
 }
 
-function unique({ holders, services, violations }: World, object: Service, number: number): void {
-  const all = holders.get(number) ?? new Set();
+function unique(world: World, object: Service, number: number, ours: boolean): void {
+  const all = world.holders.get(number) ?? new Set();
   for (const other of all) {
-    const name = keyOf(services.get(other) ?? object);
-    violations.push(`Unique: ${number} is on ${name} and on ${describe(object)}`);
+    if (other === object.metadata.uid) continue;
+    const service = world.services.get(other);
+    if (service === undefined || !(ours || isTold(world, service, number))) continue;
+    world.violations.push(`Unique: ${number} is on ${keyOf(service)} and on ${describe(object)}`);
   }
-  holders.set(number, all.add(object.metadata.uid));
+  world.holders.set(number, all.add(object.metadata.uid));
+}
+
+/** Not while it moves away by its own wish, which the condition says first. */
+function isTold({ told }: World, service: Service, number: number): boolean {
+  return told.get(service.metadata.uid)?.has(number) === true && conditionOf(service)?.status !== 'Unknown';
 }
 
 function noTheft({ violations }: World, before: Service, object: Service): void {
