@@ -2,6 +2,7 @@
  * The bare limit of assigning: the two writes that every Service needs, 32 in flight, and nothing else. A process of
  * its own, as the controller is; started by the bench, which tells it what to write and when to begin.
  */
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { Agent, request } from 'undici';
 import { eachOf } from './lib/stats.ts';
@@ -57,18 +58,16 @@ async function main({ url, caFile, token, namespace, names, firstPort }: BareOrd
     condition(name, 'False', 'RangeNotFound', 'PortRange "bench" does not exist'),
   );
   process.send?.('waiting');
-  process.once('message', () => {
-    eachOf(names, IN_FLIGHT, async (name, i) => {
-      const value = firstPort + i;
-      await patch(`${pathOf(name)}?${query}`, 'json-patch', [
-        { op: 'replace', path: '/spec/ports/0/nodePort', value },
-      ]);
-      await condition(name, 'True', 'Assigned', `holds http ${value} from bench`);
-    }).then(
-      () => process.exit(0),
-      (error: unknown) => fail(error),
-    );
+  await once(process, 'message');
+  await eachOf(names, IN_FLIGHT, async (name, i) => {
+    const value = firstPort + i;
+    const operation = { op: 'replace', path: '/spec/ports/0/nodePort', value };
+    await patch(`${pathOf(name)}?${query}`, 'json-patch', [operation]);
+    await condition(name, 'True', 'Assigned', `holds http ${value} from bench`);
   });
+  // It lives until its CPU time has been read.
+  await once(process, 'message');
+  process.exit(0);
 }
 
 /** Nothing is done with what it brings. */

@@ -12,7 +12,7 @@ import { median } from './stats.ts';
 
 const MANAGED = Number(process.env['BENCH_LARGE_MANAGED'] ?? 2_000);
 const OTHERS = 4 * MANAGED;
-const PAIRS = 5;
+const PAIRS = Number(process.env['BENCH_PAIRS'] ?? 5);
 const SEGMENT = { from: 30_000, to: 30_000 + MANAGED - 1 };
 const RSS_AFTER_S = Number(process.env['BENCH_RSS_SECONDS'] ?? 60);
 const MANAGED_IN = 'managed';
