@@ -5,17 +5,22 @@ export PATH := $(BIN):$(PATH)
 STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help tools deps build check types lint format deadcode test unit e2e demo bench clean
+.PHONY: help tools deps build check types lint format deadcode docs test unit e2e demo bench clean
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+NODE_VERSION = $(shell node -p 'process.versions.node.split(".")[0]' 2>/dev/null)
+NPM_VERSION = $(shell npm --version 2>/dev/null | cut -d. -f1)
 
 tools:
-	@command -v node >/dev/null || { echo "make: Node.js is missing: install Node 20 or newer with npm 11 (the exact Node to run with is then fetched by npm)" >&2; exit 2; }
-	@command -v npm >/dev/null || { echo "make: npm is missing: install npm 11" >&2; exit 2; }
+	@[ "$(NODE_VERSION)" -ge 20 ] 2>/dev/null || { echo "make: Node.js 20 or newer is missing (found: $(or $(NODE_VERSION),none)); the exact version to run with is then fetched by npm" >&2; exit 2; }
+	@[ "$(NPM_VERSION)" -ge 11 ] 2>/dev/null || { echo "make: npm 11 or newer is missing (found: $(or $(NPM_VERSION),none)): npm install --global npm@11" >&2; exit 2; }
 
+# Not npm ci: it refuses a lockfile that leaves out what optional packages need on other systems.
+# What the lockfile has, npm install takes in the same version and with the same hash.
 $(STAMP): package.json package-lock.json | tools
-	@npm ci --no-audit --no-fund --loglevel=error && touch $@
+	@npm install --no-save --no-audit --no-fund --loglevel=error && touch $@
 
 deps: $(STAMP)
 
@@ -46,7 +51,10 @@ unit: deps ## the tests that need no control plane
 e2e: build ## the tests on a real kube-apiserver
 	vitest run --project e2e
 
-demo: build ## the main job, on a control plane of its own
+docs: deps ## write what is generated: docs/reasons.md, docs/flags.md
+	@node scripts/docs.ts
+
+demo: build ## three teams on a real control plane; stays up on a terminal
 	@node demo/demo.ts
 
 bench: build ## the budgets, as ratios within one run; writes bench/RESULTS.md

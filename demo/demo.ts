@@ -60,6 +60,8 @@ async function main(): Promise<void> {
   ] as const) {
     process.once(signal, () => void finish(code));
   }
+  // Whoever reads has gone (`make demo | head`).
+  process.stdout.on('error', () => void finish(0));
   try {
     const stage = await setUp();
     await theTeamsMoveIn(stage);
