@@ -2,6 +2,7 @@ import { FIELD_MANAGER } from '../api/names.ts';
 import { readHoldings } from '../api/holdings.ts';
 import type { ServicePort } from '../api/service.ts';
 import type { Port } from '../ports/portSet.ts';
+import { concerns } from './entry.ts';
 import type { Entry, Owner, Request, Snapshot } from './types.ts';
 
 /**
@@ -40,23 +41,27 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
   const { service, ledger } = snapshot;
   const entries = ledger.entriesOf(service.uid);
   const told = service.condition === undefined ? undefined : readHoldings(service.condition.message);
-  const isHeld = (number: Port): boolean => entries.has(number) || (told?.numbers.includes(number) ?? false);
-  const slots = slotsOf(service.ports, isHeld);
+  // By port: what is reserved for one may be on another, where the apiserver picked just that.
+  const isHeld = (port: ServicePort): boolean =>
+    concerns(entries.get(port.nodePort)?.ports ?? [], [port]) ||
+    (told?.numbers.includes(port.nodePort) ?? false);
+  const ports = service.ports.filter((port) => hasNumber(port) || service.allocatesNodePorts);
+  const slots = slotsOf(ports, isHeld);
   const held = slots.flatMap(({ state, number }) => (state === 'held' ? (entries.get(number) ?? []) : []));
   return {
     ...snapshot,
     request,
     owner: { key: service.key, uid: service.uid },
-    slots: slots.filter(({ number }) => number !== 0 || service.allocatesNodePorts),
+    slots,
     entries,
     grantedFrom: held.find(({ range }) => range !== '')?.range ?? told?.range,
     requestChanged: held.some((entry) => entry.request !== '' && entry.request !== request.text),
   };
 }
 
-function slotsOf(ports: readonly ServicePort[], isHeld: (number: Port) => boolean): Slot[] {
+function slotsOf(ports: readonly ServicePort[], isHeld: (port: ServicePort) => boolean): Slot[] {
   const isFixed = (port: ServicePort): boolean =>
-    port.nodePort !== 0 && (isHeld(port.nodePort) || claimantOf(port) !== undefined);
+    port.nodePort !== 0 && (isHeld(port) || claimantOf(port) !== undefined);
   const slots = new Map<string, ServicePort[]>();
   for (const port of ports) {
     const siblings = ports.filter((p) => p.port === port.port && p.nodePort !== 0);
@@ -69,14 +74,19 @@ function slotsOf(ports: readonly ServicePort[], isHeld: (number: Port) => boolea
   );
 }
 
-function slotOf(ports: readonly ServicePort[], number: Port | 0, isHeld: (number: Port) => boolean): Slot {
+function slotOf(
+  ports: readonly ServicePort[],
+  number: Port | 0,
+  isHeld: (port: ServicePort) => boolean,
+): Slot {
   if (number === 0) return { ports, number, state: 'none' };
   const claimedBy = ports
     .filter(({ nodePort }) => nodePort === number)
     .map(claimantOf)
     .find(Boolean);
   const claim = claimedBy === undefined ? {} : { claimedBy };
-  if (isHeld(number)) return { ports, number, state: 'held', ...claim };
+  if (ports.some((port) => port.nodePort === number && isHeld(port)))
+    return { ports, number, state: 'held', ...claim };
   // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
   return { ports, number, state: claimedBy === undefined ? 'random' : 'claimed', ...claim };
 }

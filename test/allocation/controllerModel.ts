@@ -17,6 +17,8 @@ export interface Outside {
   readonly cluster: Cluster;
   /** The text of entries, by number: what survives in ConfigMaps. */
   readonly table: Map<number, string>;
+  /** Whether all numbers are in one block, so that they are written together, or each in its own. */
+  readonly blocks: 'one' | 'many';
   readonly ranges: () => ReadonlyMap<string, Range>;
   readonly namespace: (name: string) => NamespaceView;
   readonly now: () => number;
@@ -83,13 +85,13 @@ export function startController(outside: Outside, watcher: Watcher) {
   function flush(): void {
     const { entries, wake } = ledger.drain(outside.ranges());
     for (const key of wake) queue.add(key);
-    for (const [number, entry] of entries) {
-      watcher.entry(number, entry, cache);
-      outside.persist(() => {
-        if (entry === undefined) table.delete(number);
-        else table.set(number, formatEntry(entry));
-      });
-    }
+    const writes = [...entries].map(([number, entry]) => () => {
+      if (entry === undefined) table.delete(number);
+      else table.set(number, formatEntry(entry));
+    });
+    for (const [number, entry] of entries) watcher.entry(number, entry, cache);
+    if (outside.blocks === 'many') for (const write of writes) outside.persist(write);
+    else if (writes.length > 0) outside.persist(() => writes.forEach((write) => write()));
   }
 
   function stale(): string[] {

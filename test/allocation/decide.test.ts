@@ -223,6 +223,13 @@ describe('who may', () => {
     expect(lb.condition?.reason).toBe('NoNodePorts');
   });
 
+  test('allocateLoadBalancerNodePorts: false: a blank port gets none, not even the number of its TCP twin', () => {
+    const change = { type: 'LoadBalancer', allocatesNodePorts: false };
+    const lb = desk().serve(service(['dns:53 30105 kubectl', 'dns-udp:53/UDP'], change));
+    expect(numbers(lb)).toEqual([30_105, 0]);
+    expect(says(lb)).toBe('Adopted: holds dns 30105 from r');
+  });
+
   test('capsule: an explicit number with allocateLoadBalancerNodePorts: false is checked like others', () => {
     const change = { type: 'LoadBalancer', allocatesNodePorts: false };
     const lb = desk().serve(service(['http:80 31234 kubectl', 'b:81'], change));

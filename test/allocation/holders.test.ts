@@ -242,3 +242,12 @@ describe('the table is lost while a holder is refused something', () => {
     expect(d.ledger.entry(30_100)).toMatchObject({ range: 'r', request: 'range=r' });
   });
 });
+
+test('a number that is reserved for one port is not held by another that the apiserver happened to give it', () => {
+  const d = desk();
+  d.vanish(d.serve(service(['a:80 31000', 'b:81 31001'])));
+  const again = d.see(service(['a:80 30101', 'b:81 31001'], { uid: 'uid-2' }));
+  const expected = { do: 'assign', grants: [{ number: 30_100 }, { number: 30_101 }] };
+  expect(d.fold(again)).toMatchObject(expected);
+  expect(d.fold(again)).toMatchObject(expected);
+});

@@ -37,6 +37,15 @@ describe('over any history', { timeout: TIMEOUT }, () => {
     holds(fc.property(wild, (trace) => play(trace, { settling: false }).finish()));
   });
 
+  test('killed around any write, also between two blocks of the table, in the midst of it all: the same', () => {
+    const moment = fc.record<CrashPoint>({
+      at: fc.integer({ min: 1, max: 60 }),
+      when: fc.constantFrom('before', 'after'),
+      blocks: fc.constantFrom('one', 'many'),
+    });
+    holds(fc.property(wild, moment, (trace, crash) => play(trace, { settling: false, crash }).finish()));
+  });
+
   test('no leak: once nothing cools down any more, a number is free or somebody has it', () => {
     holds(
       fc.property(wild, (trace) => {

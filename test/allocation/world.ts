@@ -33,6 +33,8 @@ export type Action =
 export interface CrashPoint {
   readonly at: number;
   readonly when: 'before' | 'after';
+  /** `many`: also between two entries of the table, as where they lie in two blocks. */
+  readonly blocks?: 'one' | 'many';
 }
 
 class Killed extends Error {}
@@ -55,6 +57,7 @@ export function createWorld(crash?: CrashPoint) {
   const outside = {
     cluster,
     table,
+    blocks: crash?.blocks ?? 'one',
     ranges: () => compiled,
     now: () => now,
     namespace: (name: string) => {
