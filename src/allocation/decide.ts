@@ -128,7 +128,7 @@ function isNotPaused(_: Situation, range: Range): Objection | undefined {
 }
 
 function refuse(situation: Situation, { reason, message, waitsFor, need = 0 }: Objection): Decision {
-  const { slots, request, grantedFrom } = situation;
+  const { slots, request, grantedFrom: range = '', honoured = request.text } = situation;
   const grants = slots.filter(({ state }) => state === 'held').map(grantOf);
   return {
     do: 'refuse',
@@ -136,7 +136,7 @@ function refuse(situation: Situation, { reason, message, waitsFor, need = 0 }: O
     verdict: { reason, message: refusalMessage(situation, message) },
     waitsFor: waitsFor === undefined ? [] : [`range/${waitsFor}`],
     need,
-    ...(grants.length === 0 ? {} : { holds: { range: grantedFrom ?? '', request: request.text, grants } }),
+    ...(grants.length === 0 ? {} : { holds: { range, request: honoured, grants } }),
   };
 }
 

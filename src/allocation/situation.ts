@@ -32,6 +32,8 @@ export interface Situation extends Snapshot {
   readonly entries: ReadonlyMap<Port, Entry>;
   /** The range that what it holds was granted from, when it holds anything and that is known. */
   readonly grantedFrom: string | undefined;
+  /** The request that was honoured, when it holds anything and that is recorded. */
+  readonly honoured: string | undefined;
   /** Its own request differs from the one that was honoured: it wants to move. A lost record counts as unchanged. */
   readonly requestChanged: boolean;
 }
@@ -48,6 +50,7 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
   const ports = service.ports.filter((port) => hasNumber(port) || service.allocatesNodePorts);
   const slots = slotsOf(ports, isHeld);
   const held = slots.flatMap(({ state, number }) => (state === 'held' ? (entries.get(number) ?? []) : []));
+  const honoured = held.find((entry) => entry.request !== '')?.request;
   return {
     ...snapshot,
     request,
@@ -55,7 +58,8 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
     slots,
     entries,
     grantedFrom: held.find(({ range }) => range !== '')?.range ?? told?.range,
-    requestChanged: held.some((entry) => entry.request !== '' && entry.request !== request.text),
+    honoured,
+    requestChanged: honoured !== undefined && honoured !== request.text,
   };
 }
 

@@ -235,6 +235,16 @@ describe('the table is lost while a holder is refused something', () => {
     expect(d.ledger.entry(31_001)).toBeUndefined();
   });
 
+  test('only some of its entries are lost: the others say which request was honoured', () => {
+    const d = desk({ r: {}, s: { paused: true } });
+    const web = d.serve(service(['a:80 31000', 'b:81 31001']));
+    const condition = web.condition as NonNullable<typeof web.condition>;
+    const next = desk({ r: {}, s: { paused: true } });
+    next.restore(30_100, d.ledger.entry(30_100) as never);
+    next.serve(service(['a:80 30100', 'b:81 30101'], { range: 's', condition }));
+    expect(next.ledger.entry(30_101)).toMatchObject({ range: 'r', request: 'range=r' });
+  });
+
   test('a table that is not lost keeps the request that was honoured', () => {
     const d = desk({ r: {}, s: { paused: true } });
     d.serve(service(['http:80 31000']));

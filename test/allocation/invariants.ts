@@ -270,7 +270,10 @@ export function createInvariants(stage: Stage): Invariants {
       for (const p of view.ports)
         for (const q of view.ports)
           check(
-            p.port !== q.port || p.nodePort === q.nodePort || pinned.has(view.uid),
+            p.port !== q.port ||
+              [0, p.nodePort].includes(q.nodePort) ||
+              p.nodePort === 0 ||
+              pinned.has(view.uid),
             'kubernetes #39188: one port, one number',
             detail,
           );
@@ -355,7 +358,7 @@ export function createInvariants(stage: Stage): Invariants {
         if (view === undefined || before === undefined) continue;
         const told = readHoldings(view.condition?.message ?? '')?.numbers ?? [];
         const numbers = new Set([...before.numbers].filter((n) => told.includes(n)));
-        const isRecorded = [...before.numbers].every((n) => entryAt(n)?.uid === view.uid);
+        const isRecorded = [...before.numbers].some((n) => entryAt(n)?.uid === view.uid);
         granted.set(view.uid, isRecorded ? before : { numbers, request: requestOf(view) ?? '' });
       }
     },
