@@ -1,0 +1,48 @@
+import { existsSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { NOT_YET_SHOWN, pages } from '../scripts/docs.ts';
+import { REASONS, type Reason } from '../src/api/reasons.ts';
+
+const ROOT = join(import.meta.dirname, '..');
+
+describe('generated pages', () => {
+  test.each([...pages()])('docs/%s is what "make docs" writes', async (name, text) => {
+    expect(await readFile(join(ROOT, 'docs', name), 'utf8')).toBe(text);
+  });
+
+  test('have a row for every flag that --help shows', () => {
+    const flags = pages()
+      .get('flags.md')
+      ?.match(/^\| `-/gm);
+    expect(flags?.length).toBeGreaterThan(9);
+  });
+
+  test('call a reason unused exactly when nothing but the table of reasons names it', async () => {
+    const files = (await readdir(join(ROOT, 'src'), { recursive: true })).filter((file) =>
+      file.endsWith('.ts'),
+    );
+    const texts = files
+      .filter((file) => file !== join('api', 'reasons.ts'))
+      .map((file) => readFile(join(ROOT, 'src', file), 'utf8'));
+    const code = (await Promise.all(texts)).join('\n');
+    const unused = (Object.keys(REASONS) as Reason[]).filter((reason) => !code.includes(`'${reason}'`));
+    expect(NOT_YET_SHOWN).toEqual(unused);
+  });
+});
+
+describe('links between pages', () => {
+  test('lead to files that exist', async () => {
+    const docs = (await readdir(join(ROOT, 'docs'))).filter((name) => name.endsWith('.md'));
+    const files = ['README.md', 'CONTRIBUTING.md', ...docs.map((name) => join('docs', name))];
+    const broken: string[] = [];
+    for (const file of files) {
+      const text = await readFile(join(ROOT, file), 'utf8');
+      for (const [, target = ''] of text.matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)) {
+        if (!existsSync(join(ROOT, dirname(file), target))) broken.push(`${file}: ${target}`);
+      }
+    }
+    expect(broken).toEqual([]);
+  });
+});
