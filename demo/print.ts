@@ -39,7 +39,7 @@ export function say(text: string, first = '  ', style: Style = 'reset'): void {
 
 /** What is being done, in grey: nobody needs to read it. */
 export function progress(line: string): void {
-  print(paint('dim', `  · ${line}`));
+  say(line, '  · ', 'dim');
 }
 
 /** `12 ms`, `1.4 s` */
