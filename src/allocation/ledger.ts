@@ -206,32 +206,23 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     if (before !== undefined && (before.range !== range || before.need !== need)) someoneMayBeServed = true;
   }
 
-  /** Of what a refused Service holds, the numbers that the table does not give it: their record was lost. */
-  function unrecorded({ uid }: ServiceView, holds: Partial<Holds> = {}): Partial<Holds> {
-    const own = heldBy.get(uid);
-    return { ...holds, grants: (holds.grants ?? []).filter(({ number }) => !own?.has(number)) };
-  }
-
-  /** Entries of the Service that it no longer has, and that the decision does not give it, end here. */
-  function foldEntries(
-    service: ServiceView,
-    wanted: ReadonlyMap<Port, Entry>,
-    unmanaged: boolean,
-    now: Millis,
-  ): void {
+  /** The Service's entries for numbers that the decision does not give it. One that moves still has them meanwhile. */
+  function endEntries(service: ServiceView, kept: readonly PortGrant[], moves: boolean, now: Millis): void {
     const present = new Set(numbersOf(service));
     for (const port of heldBy.get(service.uid)?.keys() ?? []) {
-      if (wanted.has(port)) continue;
+      if (kept.some(({ number }) => number === port)) continue;
       if (!present.has(port)) release(port, now);
-      else if (unmanaged) write(port, undefined, now);
+      else if (!moves) write(port, undefined, now);
     }
-    for (const [port, entry] of wanted) {
-      const before = entries.get(port);
-      // Two live Services on one number: the table can name one, and it stays the one it named.
-      const isAnothers = before?.state === 'Held' && before.uid !== service.uid;
-      if (isAnothers && holders.get(port)?.some(({ uid }) => uid === before.uid)) continue;
-      if (before === undefined || !sameHolding(before, entry)) write(port, entry, now);
-    }
+  }
+
+  function record(service: ServiceView, holds: Holds, grant: PortGrant, now: Millis): void {
+    const before = entries.get(grant.number);
+    // Two live Services on one number: the table can name one, and it stays the one it named.
+    const isAnothers = before?.state === 'Held' && before.uid !== service.uid;
+    if (isAnothers && holders.get(grant.number)?.some(({ uid }) => uid === before.uid)) return;
+    const entry = heldEntry(service, holds, grant, before, now);
+    if (before === undefined || !sameHolding(before, entry)) write(grant.number, entry, now);
   }
 
   return {
@@ -253,19 +244,15 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
     fold(service, decision, now) {
       standInLine(service, decision);
-      if (decision.do === 'ignore') return foldEntries(service, NO_ENTRIES, true, now);
-      const {
-        grants = [],
-        range = '',
-        request = '',
-      } = decision.do === 'refuse' ? unrecorded(service, decision.holds) : decision;
-      const wanted = new Map<Port, Entry>();
-      for (const grant of grants)
-        wanted.set(
-          grant.number,
-          heldEntry(service, { range, request }, grant, entries.get(grant.number), now),
-        );
-      foldEntries(service, wanted, false, now);
+      const holds =
+        decision.do === 'refuse' ? decision.holds : decision.do === 'ignore' ? undefined : decision;
+      endEntries(service, holds?.grants ?? [], decision.do === 'assign', now);
+      for (const grant of holds?.grants ?? []) {
+        const isRecorded = heldBy.get(service.uid)?.has(grant.number) ?? false;
+        // A refusal honours nothing: only what was lost is recorded again.
+        if (holds !== undefined && !(decision.do === 'refuse' && isRecorded))
+          record(service, holds, grant, now);
+      }
     },
 
     restore: put,
@@ -348,7 +335,7 @@ function deleteFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
 
 function heldEntry(
   service: ServiceView,
-  { range, request }: { range: string; request: string },
+  { range, request }: Holds,
   { ports }: PortGrant,
   before: Entry | undefined,
   now: Millis,

@@ -261,3 +261,10 @@ test('a number that is reserved for one port is not held by another that the api
   expect(d.fold(again)).toMatchObject(expected);
   expect(d.fold(again)).toMatchObject(expected);
 });
+
+test('a reservation that is given up while its number is on another port, at random, is not left in the table', () => {
+  const d = desk({ r: { ranges: [{ from: 30_100 }] } });
+  d.fold(d.see(service(['http:80 31000'])));
+  d.serve(service(['a:81 31001', 'b:82 30100', 'c:83 31002']));
+  expect(d.ledger.entriesOf('uid-web').size).toBe(0);
+});

@@ -280,14 +280,10 @@ export function createInvariants(stage: Stage): Invariants {
     }
     if (shown.reason === 'RangeExhausted') {
       const free = givable(request ?? '').filter((n) => isFree(n, controller.cache, controller));
-      check(
-        free.length < needOf(view, held, request ?? '', controller.cache),
-        'who can be served is served',
-        {
-          ...detail,
-          free,
-        },
-      );
+      check(free.length < needOf(view, held, request ?? ''), 'who can be served is served', {
+        ...detail,
+        free,
+      });
     }
     const decision = controller.decisionFor(view);
     check(decision.do === 'keep' || decision.do === 'refuse', 'at rest nothing is written', {
@@ -300,13 +296,18 @@ export function createInvariants(stage: Stage): Invariants {
     });
   }
 
+  function isResting(number: number): boolean {
+    const entry = entryAt(number);
+    return entry?.state === 'Released' && (entry.until ?? 0) > now();
+  }
+
   /** Ports that do not have a number which they would keep. */
-  function needOf(view: ServiceView, held: ReadonlySet<number>, request: string, cache: Cache): number {
+  function needOf(view: ServiceView, held: ReadonlySet<number>, request: string): number {
     const before = granted.get(view.uid);
     const keeps = ({ nodePort, owner }: ServiceView['ports'][number]): boolean =>
       (owner !== undefined && owner !== FIELD_MANAGER) ||
       (held.has(nodePort) && before?.request === request) ||
-      (givable(request).includes(nodePort) && othersClaim(nodePort, view, cache) === undefined);
+      (givable(request).includes(nodePort) && !isResting(nodePort));
     const kept = new Set(view.ports.filter(keeps).map(({ port }) => port));
     return new Set(view.ports.map(({ port }) => port).filter((port) => !kept.has(port))).size;
   }
