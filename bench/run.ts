@@ -44,18 +44,23 @@ async function main(names: readonly string[]): Promise<number> {
       try {
         results[name] = await measured(title, of, () => run(bench));
         process.stdout.write(`\n${asText(results[name])}\n\n`);
+        // At once: whoever breaks off keeps what is measured.
+        await save(results);
       } catch (error) {
         failed += 1;
         process.stderr.write(`${name} failed: ${error instanceof Error ? error.stack : String(error)}\n`);
       }
     }
-    await writeFile(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
-    await writeFile(PAGE, asMarkdown(Object.keys(PARTS).flatMap((name) => results[name] ?? [])));
     bench.say('written: bench/RESULTS.md');
   } finally {
     await bench.guard.finish();
   }
   return failed === 0 ? 0 : 1;
+}
+
+async function save(results: Readonly<Record<string, PartResult>>): Promise<void> {
+  await writeFile(RESULTS, `${JSON.stringify(results, null, 2)}\n`);
+  await writeFile(PAGE, asMarkdown(Object.keys(PARTS).flatMap((name) => results[name] ?? [])));
 }
 
 /** Of the parts that are not measured this time. */

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { parse } from 'yaml';
 import type { Bench } from './rig.ts';
 
 /** The bundle as a process of its own. */
@@ -20,6 +21,7 @@ export interface Controller {
   stop(): Promise<void>;
 }
 
+const MANIFEST = join(import.meta.dirname, '../../config/manager/manager.yaml');
 const READY_WITHIN_MS = 60_000;
 const BARRIER = 'barrier passed';
 let started = 0;
@@ -35,7 +37,7 @@ export async function startController(bench: Bench, kubeconfig: string): Promise
       '--metrics-bind-address=127.0.0.1:0',
       '--health-probe-bind-address=127.0.0.1:0',
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: environment() },
+    { stdio: ['ignore', 'pipe', 'pipe'], env: await environment() },
   );
   await once(child, 'spawn');
   const pid = child.pid ?? 0;
@@ -49,7 +51,7 @@ export async function startController(bench: Bench, kubeconfig: string): Promise
     log.write(`${line}\n`);
     const message = /"msg":"([^"]*)"/.exec(line)?.[1];
     if (message === undefined || said.has(message)) return;
-    said.set(message, Number(/"time":"?(\d+)/.exec(line)?.[1]) || timeIn(line));
+    said.set(message, Date.parse(/"time":"([^"]*)"/.exec(line)?.[1] ?? ''));
     if (message === BARRIER) barrier.resolve();
   });
   barrier.promise.catch(() => undefined);
@@ -88,16 +90,24 @@ async function tailOf(path: string): Promise<string> {
   return (await readFile(path, 'utf8')).split('\n').slice(-12).join('\n');
 }
 
-/** Nothing of the caller's environment configures the controller. */
-function environment(): NodeJS.ProcessEnv {
+/** What the shipped Deployment sets, and nothing of the caller's that configures a controller. */
+async function environment(): Promise<NodeJS.ProcessEnv> {
   const own = Object.entries(process.env).filter(
-    ([name]) => !/^(NODEPORT_MANAGER_|NODE_OPTIONS|KUBECONFIG)/.test(name),
+    ([name]) => !/^(NODEPORT_MANAGER_|NODE_OPTIONS|MALLOC_|KUBECONFIG)/.test(name),
   );
-  return Object.fromEntries(own);
+  return Object.fromEntries([...own, ...(await shippedEnvironment())]);
 }
 
-function timeIn(line: string): number {
-  return Date.parse(/"time":"([^"]*)"/.exec(line)?.[1] ?? '');
+/** The plain values; those that Kubernetes fills in are the defaults of the flags. */
+async function shippedEnvironment(): Promise<[string, string][]> {
+  const { spec } = parse(await readFile(MANIFEST, 'utf8')) as Deployment;
+  return spec.template.spec.containers.flatMap(({ env = [] }) =>
+    env.flatMap(({ name, value }): [string, string][] => (value === undefined ? [] : [[name, value]])),
+  );
+}
+
+interface Deployment {
+  spec: { template: { spec: { containers: { env?: { name: string; value?: string }[] }[] } } };
 }
 
 async function stop(child: ChildProcess, ended: Promise<void>): Promise<void> {
