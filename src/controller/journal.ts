@@ -27,9 +27,13 @@ import {
   type BlockView,
   blockNameOf,
   blockObject,
+  bytesOf,
   epochOf,
   isNewer,
+  isReadable,
   numbersOfBlock,
+  readableEntries,
+  sameData,
   toBlockView,
 } from './table.ts';
 
@@ -94,6 +98,8 @@ interface Block {
   expected: Record<string, string>;
   /** Undefined: the block does not exist. */
   resourceVersion: string | undefined;
+  /** The last revision that the watch has shown to be gone. One that it has not shown yet is not gone. */
+  goneAt: string;
   /** Copied aside before the block is written again. */
   unreadable: BlockView | undefined;
   next: Batch | undefined;
@@ -124,6 +130,7 @@ export function createJournal(options: JournalOptions): Journal {
       numbers: numbersOfBlock(name) ?? [],
       expected: {},
       resourceVersion: undefined,
+      goneAt: '',
       unreadable: undefined,
       next: undefined,
       mustWrite: false,
@@ -235,13 +242,7 @@ export function createJournal(options: JournalOptions): Journal {
     } catch (error) {
       if (!isKubeError(error, 'NotFound')) return;
     }
-    if (
-      view !== undefined &&
-      view.stamp !== stamp &&
-      (isNewer(view) || epochOf(view.stamp) >= epochOf(stamp))
-    ) {
-      return fence(view);
-    }
+    if (view !== undefined && isAnothers(view)) return fence(view);
     if (view !== undefined && view.stamp !== stamp) takeOver(block, view, batch);
     rebase(block, view);
   }
@@ -258,6 +259,11 @@ export function createJournal(options: JournalOptions): Journal {
     }
   }
 
+  /** A newer leader, or a newer version of us, has the block: it is not ours to write. */
+  function isAnothers(view: BlockView): boolean {
+    return isNewer(view) || (view.stamp !== stamp && epochOf(view.stamp) >= epochOf(stamp));
+  }
+
   function fence(view: BlockView): void {
     close();
     options.onFenced(view.stamp, view.name);
@@ -268,6 +274,7 @@ export function createJournal(options: JournalOptions): Journal {
     if (block.writing || stop.signal.aborted || stamp === '' || newer.has(block.name)) return;
     if (view === undefined) {
       if (block.resourceVersion === undefined) return;
+      if (compareResourceVersions(block.goneAt, block.resourceVersion) < 0) return;
       block.resourceVersion = undefined;
       return heal(block, 'deleted');
     }
@@ -275,7 +282,7 @@ export function createJournal(options: JournalOptions): Journal {
       block.resourceVersion !== undefined &&
       compareResourceVersions(view.resourceVersion, block.resourceVersion) <= 0;
     if (isOld) return;
-    if (view.stamp !== stamp && (isNewer(view) || epochOf(view.stamp) >= epochOf(stamp))) return fence(view);
+    if (isAnothers(view)) return fence(view);
     const isSame = view.stamp === stamp && sameData(view.data, block.expected);
     rebase(block, view);
     if (!isSame) heal(block, 'edited');
@@ -296,8 +303,10 @@ export function createJournal(options: JournalOptions): Journal {
   options.blocks.subscribe(({ before, after }) => {
     const name = (after ?? before)?.name;
     const block = name === undefined ? undefined : blocks.get(name);
-    if (block !== undefined) compare(block, after);
-    else if (after !== undefined && stamp !== '' && numbersOfBlock(after.name) !== undefined)
+    if (block !== undefined) {
+      if (after === undefined) block.goneAt = before?.resourceVersion ?? '';
+      compare(block, after);
+    } else if (after !== undefined && stamp !== '' && numbersOfBlock(after.name) !== undefined)
       compare(blockNamed(after.name), after);
   });
 
@@ -344,7 +353,12 @@ export function createJournal(options: JournalOptions): Journal {
     },
     idle: () => (working === 0 ? Promise.resolve() : whenIdle.promise),
     check() {
-      for (const block of blocks.values()) compare(block, options.blocks.get(`${namespace}/${block.name}`));
+      for (const block of blocks.values()) {
+        const view = options.blocks.get(`${namespace}/${block.name}`);
+        // Not shown for so long: also a deletion that fell into a gap of the watch comes to light.
+        if (view === undefined) block.goneAt = block.resourceVersion ?? '';
+        compare(block, view);
+      }
     },
     newerBlocks: () => [...newer],
     sizes: () => new Map([...blocks].map(([name, { expected }]) => [name, bytesOf(expected)])),
@@ -374,27 +388,4 @@ function merged(
     else data[port] = formatEntry(entry);
   }
   return data;
-}
-
-function readableEntries(view: BlockView): [Port, Entry][] {
-  const numbers = new Set(numbersOfBlock(view.name));
-  return Object.entries(view.data).flatMap(([key, text]): [Port, Entry][] => {
-    const entry = parseEntry(text);
-    return entry === undefined || !numbers.has(Number(key)) ? [] : [[Number(key), entry]];
-  });
-}
-
-function isReadable(view: BlockView): boolean {
-  return view.version === '1' && readableEntries(view).length === Object.keys(view.data).length;
-}
-
-function sameData(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
-}
-
-function bytesOf(data: Readonly<Record<string, string>>): number {
-  let bytes = 0;
-  for (const [key, text] of Object.entries(data)) bytes += key.length + Buffer.byteLength(text);
-  return bytes;
 }

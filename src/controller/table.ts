@@ -1,3 +1,5 @@
+import { parseEntry } from '../allocation/entry.ts';
+import type { Entry } from '../allocation/types.ts';
 import { TABLE } from '../api/names.ts';
 import type { KubeObject } from '../kube/transport.ts';
 import type { Port } from '../ports/portSet.ts';
@@ -75,4 +77,29 @@ export function blockObject(options: {
     },
     data,
   };
+}
+
+/** The entries that parse, of numbers that belong into the block. */
+export function readableEntries(view: BlockView): [Port, Entry][] {
+  const numbers = new Set(numbersOfBlock(view.name));
+  return Object.entries(view.data).flatMap(([key, text]): [Port, Entry][] => {
+    const entry = parseEntry(text);
+    return entry === undefined || !numbers.has(Number(key)) ? [] : [[Number(key), entry]];
+  });
+}
+
+/** Whether all of it is ours and understood. */
+export function isReadable(view: BlockView): boolean {
+  return view.version === '1' && readableEntries(view).length === Object.keys(view.data).length;
+}
+
+export function sameData(a: Readonly<Record<string, string>>, b: Readonly<Record<string, string>>): boolean {
+  const keys = Object.keys(a);
+  return keys.length === Object.keys(b).length && keys.every((key) => a[key] === b[key]);
+}
+
+export function bytesOf(data: Readonly<Record<string, string>>): number {
+  let bytes = 0;
+  for (const [key, text] of Object.entries(data)) bytes += key.length + Buffer.byteLength(text);
+  return bytes;
 }
