@@ -242,6 +242,8 @@ export function createLoop(parts: LoopParts): Loop {
     if (outcome.result === 'refused') {
       for (const port of outcome.ports) of.refused(service.uid, port, clock.now());
       if (!outcome.taken) return refuseFor(service, outcome.error.message);
+      // Another number is another matter: no backoff but the pause of each number that was refused.
+      queue.forget(key);
     }
     queue.retry(key);
   }
