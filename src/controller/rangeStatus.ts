@@ -21,7 +21,9 @@ import type { Log } from './audit.ts';
 import type { PortRangeView } from './inputs.ts';
 
 const STATUS_EVERY: Millis = 250;
+/** After a failure, doubled with each in a row. */
 const RETRY_AFTER: Millis = 1_000;
+const LONGEST_RETRY: Millis = 15_000;
 const WRITES_AT_ONCE = 8;
 
 export interface RangeStatusParts {
@@ -49,6 +51,7 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
   const dirty = new Set<string>();
   let cancel: Cancel | undefined;
   let isWriting = false;
+  let failures = 0;
   const closed = new AbortController();
 
   function plan(after: Millis): void {
@@ -72,10 +75,11 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
       failed ||= results.includes(false);
     }
     isWriting = false;
-    plan(failed ? RETRY_AFTER : STATUS_EVERY);
+    failures = failed ? failures + 1 : 0;
+    plan(failed ? Math.min(RETRY_AFTER * 2 ** (failures - 1), LONGEST_RETRY) : STATUS_EVERY);
   }
 
-  /** False: to be tried again. */
+  /** False: it failed, and is to be tried again. */
   async function write(name: string, usage: Usage | undefined): Promise<boolean> {
     const view = parts.views.get(name);
     const range = parts.ranges().get(name);
@@ -96,9 +100,10 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
       });
     } catch (error) {
       if (isKubeError(error, 'NotFound')) return true;
-      if (!isKubeError(error, 'Conflict'))
-        log.warn({ range: name, error: String(error) }, 'PortRange status not written');
       dirty.add(name);
+      // The watch is about to bring what it was changed to.
+      if (isKubeError(error, 'Conflict')) return true;
+      log.warn({ range: name, error: String(error) }, 'PortRange status not written');
       return false;
     }
     tell(view, status);
