@@ -139,13 +139,10 @@ test('a restart with all of them writes nothing but its stamp on the table', asy
       2 * SERVICES,
     ),
   );
-  const writes = (await world().writes())
-    .slice(before)
-    .map(({ verb, resource, name }) => [verb, resource, name]);
-  const stamps = ['30000', '30250', '30500', '30750', '31000'].map((block) => [
-    'update',
-    'configmaps',
-    `nodeport-table-${block}`,
-  ]);
-  expect(writes.toSorted()).toEqual(stamps.filter(([, , name]) => writes.some((write) => write[2] === name)));
+  const writes = (await world().writes()).slice(before);
+  for (const { verb, resource, name } of writes) {
+    expect(`${verb} ${resource} ${name}`).toMatch(/^update configmaps nodeport-table-\d+$/);
+  }
+  const blocks = new Set(writes.map(({ name }) => name));
+  expect(blocks.size).toBe(writes.length);
 });

@@ -84,7 +84,7 @@ test('a PUT without nodePort keeps the number, and the Service stays a holder', 
   await service('a-dev/put', { range: 'team-a' });
   const served = await shows('a-dev/put', 'Assigned');
   const { spec, metadata } = served;
-  const ports = spec.ports.map(({ nodePort: _, ...port }) => port);
+  const ports = spec.ports.map(({ name, port }) => ({ name, port }));
   await client.put(servicesPath('a-dev/put'), { ...served, metadata, spec: { ...spec, ports } });
   await checker.untilTableIsTrue();
   expect(numbersOf(await world().get('a-dev/put'))).toEqual(numbersOf(served));
