@@ -95,6 +95,8 @@ function assemble(
     identity,
     concurrency: options.concurrency,
     resyncPeriod: options.resyncPeriod,
+    seed: options.seed,
+    nodePortRange: options.serviceNodePortRange,
     transport,
     events,
     clock,
@@ -103,6 +105,7 @@ function assemble(
     onFatal,
     observer: {
       audit: metrics,
+      conflictSeen: metrics.conflictSeen,
       journal: { wrote: metrics.tableWrote, healed: metrics.tableHealed },
       workqueue: metrics.workqueue,
       reflector: {

@@ -1,4 +1,5 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { parseRange } from './controller/nodePortRange.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './observability/logger.ts';
 import { parseAddress } from './observability/health.ts';
 
@@ -12,6 +13,10 @@ export interface Options {
   readonly resyncPeriod: number;
   readonly metricsBindAddress: string;
   readonly healthProbeBindAddress: string;
+  /** The apiserver's own range, `30000-32767`. */
+  readonly serviceNodePortRange?: string;
+  /** For the strategy Random. */
+  readonly seed: string;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
 }
@@ -72,6 +77,11 @@ function flags(): Option[] {
     new Option('--health-probe-bind-address <address>', 'where /healthz and /readyz are served')
       .default(':8081')
       .argParser(address),
+    new Option(
+      '--service-node-port-range <range>',
+      "the apiserver's own range, like 30000-32767 (default: found out)",
+    ).argParser(portRange),
+    new Option('--seed <text>', 'for the strategy Random: other seeds, other numbers').default(''),
     new Option('--log-level <level>', 'the least severe lines to log').default('info').choices(LOG_LEVELS),
     new Option('--log-format <format>', 'json for collectors, text for people')
       .default('json')
@@ -86,6 +96,12 @@ function variableOf(flag: string): string {
 
 function nonEmpty(text: string): string {
   if (text.trim() === '') throw new InvalidArgumentError('It must not be empty.');
+  return text;
+}
+
+function portRange(text: string): string {
+  if (parseRange(text) === undefined)
+    throw new InvalidArgumentError('It must be a range of ports such as 30000-32767.');
   return text;
 }
 

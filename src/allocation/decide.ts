@@ -4,30 +4,36 @@
  */
 import type { Reason } from '../api/reasons.ts';
 import { quote } from '../api/text.ts';
+import { has } from '../ports/portSet.ts';
 import { planFor } from './plan.ts';
-import { admits, needsLabels, type Range } from './range.ts';
-import { readRequest } from './request.ts';
+import { admits, admitsNamespace, type Range } from './range.ts';
+import { isMalformed, readRequest } from './request.ts';
 import { type Situation, type Slot, situationOf } from './situation.ts';
-import type { Decision, Malformed, PortGrant, Request, Snapshot } from './types.ts';
-import { refusalMessage, servedVerdict } from './verdict.ts';
+import type { Decision, Malformed, PortGrant, Snapshot, WaitKey } from './types.ts';
+import { holderOf, placeOf, refusalMessage, servedVerdict } from './verdict.ts';
 
 /** Why a range does not serve the Service. */
 interface Objection {
   readonly reason: Reason;
   readonly message: string;
-  /** Set when free numbers of this range would help. */
-  readonly waitsFor?: string;
+  /** What must become free for another try. */
+  readonly waitsFor?: readonly WaitKey[];
   readonly need?: number;
 }
 
 /** In the order a person would ask. The first that decides ends it; a holder is settled before ranges are asked anything. */
-const aboutTheService = [hasNodePorts, keepsWhatItHolds];
+const aboutTheService = [hasNodePorts, claimsAgreeWithTheRequest, keepsWhatItHolds];
 
 /** For each range asked for, in order; the first without objection that finds ports wins. */
-const aboutARange = [admitsTheNamespace, isNotPaused];
+const aboutARange = [admitsTheService, isNotPaused, allowsWantedNumbers];
+
+/** Objections quoted when many ranges object. */
+const OBJECTIONS_SHOWN = 5;
 
 export function decide(snapshot: Snapshot): Decision {
-  const request = readRequest(snapshot.service);
+  // Labels and defaults of a namespace that the watch has not shown yet are unknown, which is not "none".
+  if (snapshot.namespace === undefined) return { do: 'defer' };
+  const request = readRequest(snapshot.service, snapshot.namespace, snapshot.ranges);
   if (request === null) return { do: 'ignore' };
   if (isMalformed(request)) return refuseMalformed(snapshot, request);
   const situation = situationOf(snapshot, request);
@@ -38,14 +44,11 @@ export function decide(snapshot: Snapshot): Decision {
   return askRanges(situation);
 }
 
-export function isMalformed(request: Request | Malformed): request is Malformed {
-  return 'malformed' in request;
-}
-
 /** Bad input changes nothing: what the Service holds, it keeps. */
 function refuseMalformed(snapshot: Snapshot, { malformed }: Malformed): Decision {
-  const situation = situationOf(snapshot, { ranges: [], text: '' });
-  return refuse(situation, { reason: 'InvalidRequest', message: malformed });
+  const nothing = { source: 'service', ranges: [], wanted: new Map(), text: '' } as const;
+  const situation = situationOf(snapshot, nothing);
+  return refuse(situation, [{ reason: 'InvalidRequest', message: malformed }]);
 }
 
 function hasNodePorts(situation: Situation): Decision | undefined {
@@ -55,16 +58,30 @@ function hasNodePorts(situation: Situation): Decision | undefined {
   const message = may
     ? 'allocateLoadBalancerNodePorts is false, and no port names a nodePort'
     : `a Service of type ${quote(service.type)} has no node ports`;
-  return refuse(situation, { reason: 'NoNodePorts', message });
+  return refuse(situation, [{ reason: 'NoNodePorts', message }]);
+}
+
+function claimsAgreeWithTheRequest(situation: Situation): Decision | undefined {
+  const slot = situation.slots.find(
+    ({ state, wanted, number }) => state === 'claimed' && wanted !== undefined && wanted !== number,
+  );
+  if (slot === undefined) return undefined;
+  const { number, wanted, claim } = slot;
+  return refuse(situation, [
+    { reason: 'InvalidRequest', message: `asks for ${wanted}, but ${number} is ${claim}` },
+  ]);
 }
 
 function keepsWhatItHolds(situation: Situation): Decision | undefined {
   const { slots, requestChanged, request, grantedFrom } = situation;
-  const settled = slots.every(
-    ({ state, ports, number }) => state === 'held' && ports.every((p) => p.nodePort === number),
+  const isSettled = slots.every(
+    ({ state, ports, number, wanted }) =>
+      state === 'held' &&
+      (wanted === undefined || wanted === number) &&
+      ports.every((p) => p.nodePort === number),
   );
-  if (requestChanged || !settled) return undefined;
-  const range = grantedFrom ?? request.ranges[0] ?? '';
+  if (requestChanged || !isSettled) return undefined;
+  const range = grantedFrom ?? candidatesOf(situation)[0] ?? '';
   const grants = slots.map(grantOf);
   return {
     do: 'keep',
@@ -75,16 +92,25 @@ function keepsWhatItHolds(situation: Situation): Decision | undefined {
   };
 }
 
+/** The ranges to ask, in order. */
+function candidatesOf({ request, ranges, service, namespace }: Situation): readonly string[] {
+  if (request.ranges !== 'auto') return request.ranges;
+  return [...ranges.values()].flatMap((range) => (admits(range, service, namespace) ? range.name : []));
+}
+
 function askRanges(situation: Situation): Decision {
   const objections: Objection[] = [];
-  for (const name of situation.request.ranges) {
+  let outside: Decision | undefined;
+  for (const name of candidatesOf(situation)) {
     const answer = askRange(situation, name);
-    if ('do' in answer) return answer;
-    objections.push(answer);
+    if (!('do' in answer)) objections.push(answer);
+    // A claim may lie in a later range of the list, which then would be the one to adopt it.
+    else if (answer.do === 'assign' && answer.verdict.reason === 'HeldOutOfRange') outside ??= answer;
+    else return answer;
   }
-  const [first = { reason: 'RangeNotFound', message: 'no PortRange to ask' } satisfies Objection] =
-    objections;
-  return refuse(situation, { ...first, message: objections.map(({ message }) => message).join('; ') });
+  if (outside !== undefined) return outside;
+  if (objections.length > 0) return refuse(situation, objections);
+  return refuse(situation, [{ reason: 'NotAdmitted', message: 'no PortRange admits this Service' }]);
 }
 
 function askRange(situation: Situation, name: string): Decision | Objection {
@@ -99,43 +125,59 @@ function askRange(situation: Situation, name: string): Decision | Objection {
   if ('lacks' in plan) {
     const { need, lacks } = plan;
     const message = `${name} has too few free ports: ${lacks} needed`;
-    return { reason: 'RangeExhausted', message, waitsFor: name, need };
+    return { reason: 'RangeExhausted', message, waitsFor: [`range/${name}`], need };
+  }
+  if ('taken' in plan) {
+    const message = plan.taken.map((port) => holderOf(situation, port)).join('; ');
+    return { reason: 'PortTaken', message, waitsFor: plan.taken.map((port): WaitKey => `port/${port}`) };
   }
   const { grants, leaves } = plan;
-  return {
-    do: 'assign',
-    range: name,
-    request: situation.request.text,
-    grants,
-    leaves,
-    verdict: servedVerdict(situation, name, grants),
-  };
+  const verdict = servedVerdict(situation, name, grants);
+  return { do: 'assign', range: name, request: situation.request.text, grants, leaves, verdict };
 }
 
-function admitsTheNamespace({ service, namespace }: Situation, range: Range): Objection | undefined {
-  if (admits(range, service.namespace, namespace)) return undefined;
-  if (namespace === undefined && needsLabels(range, service.namespace)) {
-    return { reason: 'Pending', message: `waits for the labels of namespace ${service.namespace}` };
-  }
-  return {
-    reason: 'NotAdmitted',
-    message: `PortRange ${range.name} does not admit namespace ${service.namespace}`,
-  };
+function admitsTheService({ service, namespace }: Situation, range: Range): Objection | undefined {
+  if (admits(range, service, namespace)) return undefined;
+  const what = admitsNamespace(range, service.namespace, namespace)
+    ? 'Services with these labels'
+    : `namespace ${service.namespace}`;
+  return { reason: 'NotAdmitted', message: `PortRange ${range.name} does not admit ${what}` };
 }
 
 function isNotPaused(_: Situation, range: Range): Objection | undefined {
   return range.paused ? { reason: 'RangePaused', message: `PortRange ${range.name} is paused` } : undefined;
 }
 
-function refuse(situation: Situation, { reason, message, waitsFor, need = 0 }: Objection): Decision {
+function allowsWantedNumbers({ slots }: Situation, range: Range): Objection | undefined {
+  for (const { wanted } of slots) {
+    if (wanted === undefined || has(range.effective, wanted)) continue;
+    const isExcluded = has(range.declared, wanted) && !range.losesTo.some(({ spans }) => has(spans, wanted));
+    const reason = isExcluded && !isBeyond(range, wanted) ? 'PortExcluded' : 'RequestOutOfRange';
+    return { reason, message: placeOf(range, wanted) };
+  }
+  return undefined;
+}
+
+function isBeyond({ beyondNodePorts }: Range, port: number): boolean {
+  return beyondNodePorts !== undefined && has(beyondNodePorts, port);
+}
+
+/** The reason of the first, a message that names each. What is held all the same stays recorded. */
+function refuse(situation: Situation, objections: readonly Objection[]): Decision {
   const { slots, request, grantedFrom: range = '', honoured = request.text } = situation;
   const grants = slots.filter(({ state }) => state === 'held').map(grantOf);
+  const texts = objections.slice(0, OBJECTIONS_SHOWN).map(({ message }) => message);
+  const more =
+    objections.length > OBJECTIONS_SHOWN
+      ? [`and ${objections.length - OBJECTIONS_SHOWN} more PortRanges`]
+      : [];
+  const reason = objections[0]?.reason ?? 'Pending';
   return {
     do: 'refuse',
-    range: request.ranges[0] ?? '',
-    verdict: { reason, message: refusalMessage(situation, message) },
-    waitsFor: waitsFor === undefined ? [] : [`range/${waitsFor}`],
-    need,
+    range: candidatesOf(situation)[0] ?? '',
+    verdict: { reason, message: refusalMessage(situation, [...texts, ...more].join('; ')) },
+    waitsFor: objections.flatMap(({ waitsFor = [] }) => waitsFor),
+    need: Math.max(...objections.map(({ need = 0 }) => need)),
     ...(grants.length === 0 ? {} : { holds: { range, request: honoured, grants } }),
   };
 }

@@ -1,5 +1,5 @@
-import type { ServicePort } from '../api/service.ts';
-import type { Entry, Millis, PreviousOwner } from './types.ts';
+import { portIdentity, type ServicePort, type ServiceView } from '../api/service.ts';
+import type { Entry, Holds, Millis, PortGrant, PreviousOwner } from './types.ts';
 
 /** Owners before the present one that an entry remembers. */
 const PREVIOUS_OWNERS = 3;
@@ -55,13 +55,35 @@ export function parseEntry(text: string): Entry | undefined {
   };
 }
 
+/** The entry of a number that this Service is given, or has and keeps. */
+export function heldEntry(
+  service: ServiceView,
+  { range, request }: Pick<Holds, 'range' | 'request'>,
+  { ports }: PortGrant,
+  before: Entry | undefined,
+  now: Millis,
+): Entry {
+  const continues = before?.state === 'Held' && before.uid === service.uid;
+  const previous = continues ? (before.previous ?? []) : previousOwners(before, service.key);
+  return {
+    state: 'Held',
+    service: service.key,
+    uid: service.uid,
+    ports: ports.map(portIdentity),
+    range,
+    request,
+    since: continues ? before.since : now,
+    ...(previous.length === 0 ? {} : { previous }),
+  };
+}
+
 /** The entry after its owner lost the number: it rests for `cooldown` ms, then is history. */
 export function released(entry: Entry, now: Millis, cooldown: Millis): Entry {
   return { ...entry, state: 'Released', released: now, until: now + cooldown };
 }
 
 /** The history that a new owner's entry inherits from the one it replaces. */
-export function previousOwners(before: Entry | undefined, newOwner: string): readonly PreviousOwner[] {
+function previousOwners(before: Entry | undefined, newOwner: string): readonly PreviousOwner[] {
   if (before === undefined) return [];
   const earlier = before.previous ?? [];
   if (before.service === newOwner) return earlier;

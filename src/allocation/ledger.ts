@@ -10,13 +10,12 @@
  * fetched with `drain`: entries to write to the table, numbers that became free, numbers to count again.
  * Nothing here does I/O or reads a clock: times come in as arguments.
  */
-import { numbersOf, portIdentity, type ServicePort, type ServiceView } from '../api/service.ts';
-import { lowestFree } from '../ports/pick.ts';
+import { numbersOf, type ServicePort, type ServiceView } from '../api/service.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
-import { concerns, HISTORY, previousOwners, released, sameHolding } from './entry.ts';
+import { concerns, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
 import type { Range } from './range.ts';
 import type { Decision, Entry, Holding, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
-import { createWaiting } from './waiting.ts';
+import { createWaiting, numbersAmong, type Waiter } from './waiting.ts';
 
 /** The apiserver's refusals of a number: 1, 2, 4 … 30 s until it is tried again. */
 const REFUSAL_FIRST: Millis = 1_000;
@@ -55,6 +54,8 @@ export interface Ledger extends LedgerView {
   forgetHistory(now: Millis): void;
   /** When `advance` is next worth calling; Infinity if never. */
   nextDeadline(): Millis;
+  /** Numbers that more than one live Service has: a defect of the cluster (kubernetes #64466), never made by us. */
+  duplicates(): Iterable<readonly [Port, readonly Owner[]]>;
   /** Changes since the last call. */
   drain(ranges: ReadonlyMap<string, Range>): LedgerChanges;
 }
@@ -72,6 +73,10 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   const unreadable = portSet();
   const taken = portSet();
   const waiting = createWaiting();
+  /** taken, and the numbers that somebody waits for by name. */
+  const spokenFor = portSet();
+  /** UIDs of Services that had no node ports when they were seen first. */
+  const newcomers = new Set<string>();
   let changed = new Map<Port, Entry | undefined>();
   let touched = new Set<Port>();
   let someoneMayBeServed = false;
@@ -89,6 +94,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       remove(taken, port);
       someoneMayBeServed = true;
     }
+    if (isTaken || waiting.forPort(port).length > 0) add(spokenFor, port);
+    else remove(spokenFor, port);
   }
 
   function rest(port: Port, until: Millis, now: Millis): void {
@@ -183,27 +190,47 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       return observe(undefined, after);
     }
     const gone = new Set(before === undefined ? [] : numbersOf(before));
+    const isNewcomer = before !== undefined && gone.size === 0;
     for (const port of after === undefined ? [] : numbersOf(after)) {
-      if (!gone.delete(port) && after !== undefined) {
-        endRefusal(port);
-        holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
-        settleBit(port);
-      }
+      if (gone.delete(port) || after === undefined) continue;
+      endRefusal(port);
+      holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
+      settleBit(port);
+      if (isNewcomer) newcomers.add(after.uid);
     }
     if (before === undefined) return;
     for (const port of gone) forgetHolder(port, before.uid);
     if (after !== undefined) return;
-    if (waiting.remove(before.key) !== undefined) someoneMayBeServed = true;
+    newcomers.delete(before.uid);
+    const waiter = waiting.remove(before.key);
+    if (waiter !== undefined) leftTheLine(waiter);
   }
 
   /** Lists the Service among those who wait, or no longer. */
-  function standInLine({ key, createdAt }: ServiceView, decision: Decision): void {
+  function standInLine({ key, createdAt, condition }: ServiceView, decision: Decision, now: Millis): void {
     const before = waiting.remove(key);
-    const { need, waitsFor = [] } = decision.do === 'refuse' ? decision : { need: 0 };
-    const range = waitsFor[0]?.slice('range/'.length);
-    if (range !== undefined) waiting.put(range, { key, createdAt, need });
+    const { need, waitsFor } = decision.do === 'refuse' ? decision : { need: 0, waitsFor: [] };
+    if (waitsFor.length > 0) {
+      const isSame =
+        before !== undefined && numbersAmong(before.waitsFor).join() === numbersAmong(waitsFor).join();
+      // After a restart the condition tells since when.
+      const told = condition?.reason === 'PortTaken' ? Date.parse(condition.lastTransitionTime) : now;
+      waiting.put({ key, createdAt, need, waitsFor, namedSince: isSame ? before.namedSince : told });
+      numbersAmong(waitsFor).forEach(settleBit);
+    }
     // What was kept for it may serve those behind it.
-    if (before !== undefined && (before.range !== range || before.need !== need)) someoneMayBeServed = true;
+    const stays = before !== undefined && before.need === need && before.waitsFor.join() === waitsFor.join();
+    if (before !== undefined && !stays) leftTheLine(before);
+  }
+
+  function leftTheLine({ waitsFor }: Waiter): void {
+    someoneMayBeServed = true;
+    numbersAmong(waitsFor).forEach(settleBit);
+  }
+
+  /** Whether all numbers that it names are free, as far as anybody else goes. */
+  function isServable({ waitsFor }: Waiter): boolean {
+    return !numbersAmong(waitsFor).some((port) => has(taken, port));
   }
 
   /** The Service's entries for numbers that the decision does not give it. One that moves still has them meanwhile. */
@@ -230,20 +257,32 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     isFreeFor,
     entriesOf: (uid) => heldBy.get(uid) ?? NO_ENTRIES,
     returnable(owner, ports) {
-      const own = [...(releasedBy.get(owner.key) ?? [])].filter((port) => {
-        const entry = entries.get(port);
-        return entry !== undefined && concerns(entry.ports, ports) && isFreeFor(port, owner, ports);
-      });
+      const former = releasedBy.get(owner.key);
+      if (former === undefined) return [];
       const releasedAt = (port: Port): Millis => entries.get(port)?.released ?? 0;
-      return own.toSorted((a, b) => releasedAt(b) - releasedAt(a) || a - b);
+      return [...former]
+        .filter((port) => concerns(entries.get(port)?.ports ?? [], ports) && isFreeFor(port, owner, ports))
+        .toSorted((a, b) => releasedAt(b) - releasedAt(a) || a - b);
     },
-    lowestFree: (range, count) => lowestFree(range.effective, taken, count),
-    freeBehindWaiters: (range, key) => waiting.leftFor(range.name, key, countWithout(range.effective, taken)),
+    isNext(port, key) {
+      for (const waiter of waiting.forPort(port)) {
+        if (waiter.key === key) return true;
+        if (isServable(waiter)) return false;
+      }
+      return true;
+    },
+    isNewcomer: (uid) => newcomers.has(uid),
+    hasRoomFor(range, key, need) {
+      // Nobody to step behind: whether there are enough shows when they are picked.
+      if (!waiting.isAwaited(range.name)) return true;
+      return waiting.leftFor(range.name, key, countWithout(range.pickable, taken)) >= need;
+    },
 
     observe,
 
     fold(service, decision, now) {
-      standInLine(service, decision);
+      if (decision.do === 'defer') return;
+      standInLine(service, decision, now);
       const holds =
         decision.do === 'refuse' ? decision.holds : decision.do === 'ignore' ? undefined : decision;
       endEntries(service, holds?.grants ?? [], decision.do === 'assign', now);
@@ -300,6 +339,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     },
 
     nextDeadline: () => soonest,
+    duplicates: () => [...holders].filter(([, owners]) => owners.length > 1),
 
     drain(ranges) {
       const wake = new Set([...mayKeep, ...(someoneMayBeServed ? servable(ranges) : [])]);
@@ -312,15 +352,24 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     },
 
     taken,
+    spokenFor,
     entry: (port) => entries.get(port),
     entries: () => entries.entries(),
   };
 
   function servable(ranges: ReadonlyMap<string, Range>): string[] {
-    return waiting.ranges().flatMap((name) => {
+    const keys = new Set<string>();
+    for (const key of waiting.keys()) {
+      const [kind, name = ''] = key.split('/');
       const range = ranges.get(name);
-      return range === undefined ? [] : waiting.servable(name, countWithout(range.effective, taken));
-    });
+      if (kind === 'port') {
+        if (has(taken, Number(name))) continue;
+        for (const waiter of waiting.forPort(Number(name))) if (isServable(waiter)) keys.add(waiter.key);
+      } else if (range !== undefined) {
+        for (const waiter of waiting.servable(name, countWithout(range.pickable, taken))) keys.add(waiter);
+      }
+    }
+    return [...keys];
   }
 }
 
@@ -331,25 +380,4 @@ function deleteFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
   const set = sets.get(key);
   set?.delete(value);
   if (set?.size === 0) sets.delete(key);
-}
-
-function heldEntry(
-  service: ServiceView,
-  { range, request }: Holds,
-  { ports }: PortGrant,
-  before: Entry | undefined,
-  now: Millis,
-): Entry {
-  const continues = before?.state === 'Held' && before.uid === service.uid;
-  const previous = continues ? (before.previous ?? []) : previousOwners(before, service.key);
-  return {
-    state: 'Held',
-    service: service.key,
-    uid: service.uid,
-    ports: ports.map(portIdentity),
-    range,
-    request,
-    since: continues ? before.since : now,
-    ...(previous.length === 0 ? {} : { previous }),
-  };
 }

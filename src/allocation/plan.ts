@@ -1,4 +1,5 @@
-import { has, type Port } from '../ports/portSet.ts';
+import { hashedFree, lowestFree, randomFree } from '../ports/pick.ts';
+import { add, copyOf, has, type Port, remove } from '../ports/portSet.ts';
 import { concerns } from './entry.ts';
 import type { Range } from './range.ts';
 import type { Situation, Slot } from './situation.ts';
@@ -7,77 +8,107 @@ import type { PortGrant } from './types.ts';
 /** Which number each slot gets from one range. */
 export interface Plan {
   readonly grants: readonly PortGrant[];
-  /** Numbers that differ from what the Service has: they must be written. */
-  readonly writes: number;
   /** Numbers held before that the Service leaves by its own wish. */
   readonly leaves: readonly Port[];
 }
 
-/** The range cannot serve all slots: all or nothing. */
-export interface Shortage {
-  /** How many free numbers it takes. */
-  readonly need: number;
-  /** How many numbers it has not, whether free ones or those that rest for it: does not change while it waits. */
-  readonly lacks: number;
-}
+/** Not all slots can be served, and it is all or nothing. */
+export type Obstacle =
+  /**
+   * The range has too few. need: how many free numbers it takes. lacks: how many numbers the Service has not, whether
+   * free ones or those that rest for it; does not change while it waits.
+   */
+  | { readonly need: number; readonly lacks: number }
+  /** Numbers asked for that this Service cannot have now. */
+  | { readonly taken: readonly Port[] };
 
 /**
- * Finds a number for every slot. Kept: what is held under the same request, and every claim, wherever it lies;
- * what fits. The others get, in this order: the number reserved before a crash, the number they had before,
- * the lowest free one that no earlier waiter is about to get.
+ * Finds a number for every slot. Kept: every claim, wherever it lies; what is held under the same request; what
+ * fits. The others get, in this order: the number they name, the one reserved before a crash, the one they had
+ * before, and what the strategy picks among those that no earlier waiter is about to get.
  */
-export function planFor(situation: Situation, range: Range): Plan | Shortage {
-  const { ledger, owner } = situation;
+export function planFor(situation: Situation, range: Range): Plan | Obstacle {
+  const { slots, ledger, owner } = situation;
   const chosen = new Map<Slot, Port>();
   const used = new Set<Port>();
   const choose = (slot: Slot, number: Port): void => {
     chosen.set(slot, number);
     used.add(number);
   };
-  for (const slot of situation.slots) {
+  const open = (): Slot[] => slots.filter((slot) => !chosen.has(slot));
+  for (const slot of slots) {
     const number = keeps(situation, slot, range);
     if (number !== undefined) choose(slot, number);
   }
-  const open = (): Slot[] => situation.slots.filter((slot) => !chosen.has(slot));
+
   const lacks = open().length;
+  const named = open().filter(({ wanted }) => wanted !== undefined);
+  const taken = named.flatMap(({ wanted = 0, ports }) =>
+    used.has(wanted) || !canHave(situation, wanted, ports) ? wanted : [],
+  );
+  if (taken.length > 0) return { taken };
+  for (const slot of named) choose(slot, slot.wanted ?? 0);
+
   for (const slot of open()) {
     const number = numbersToReturnTo(situation, slot, range).find((port) => !used.has(port));
     if (number !== undefined) choose(slot, number);
   }
   const rest = open();
   // Of the numbers chosen so far, those that anybody could have count against those who wait longer.
-  const contested = [...used].filter((number) => ledger.holding(number) === undefined).length;
+  const contested = [...used].filter(
+    (port) => has(range.pickable, port) && ledger.holding(port) === undefined,
+  ).length;
   const need = rest.length + contested;
-  if (need > 0) {
-    const free = ledger.lowestFree(range, need).filter((number) => !used.has(number));
-    const available = Math.min(ledger.freeBehindWaiters(range, owner.key), free.length + contested);
-    if (available < need) return { need, lacks };
-    for (const [i, slot] of rest.entries()) choose(slot, free[i] ?? 0);
-  }
+  if (need > 0 && !ledger.hasRoomFor(range, owner.key, need)) return { need, lacks };
+  if (rest.length > 0 && !pickFor(situation, range, rest, used, choose)) return { need, lacks };
   return toPlan(situation, chosen);
 }
 
 /** The number that the slot has now and keeps, if it does. */
 function keeps(situation: Situation, slot: Slot, range: Range): Port | undefined {
-  const { state, number } = slot;
-  if (slot.claimedBy !== undefined) return number;
-  if (state === 'held') return !situation.requestChanged || has(range.effective, number) ? number : undefined;
-  if (state === 'none' || hasNumberToReturnTo(situation, slot, range)) return undefined;
-  return slot.ports.map(({ nodePort }) => nodePort).find((port) => fits(situation, slot, range, port));
+  const { number, wanted, state, claim, ports } = slot;
+  if (claim !== undefined) return number;
+  // Another port of the Service asks for this number by name.
+  if (state === 'none' || situation.slots.some((other) => other !== slot && other.wanted === number))
+    return undefined;
+  if (state === 'held') {
+    const isHonoured = !situation.requestChanged && (wanted === undefined || wanted === number);
+    return isHonoured || isAskedFor(slot, range, number) ? number : undefined;
+  }
+  const mayPick = range.strategy !== 'Hash' && !hasNumberToReturnTo(situation, slot, range);
+  if (wanted === undefined && !mayPick) return undefined;
+  return ports
+    .map(({ nodePort }) => nodePort)
+    .find((port) => isAskedFor(slot, range, port) && isFree(situation, slot, port));
 }
 
-function fits({ ledger, owner }: Situation, { ports }: Slot, range: Range, port: Port): boolean {
-  return has(range.effective, port) && ledger.isFreeFor(port, owner, ports);
+/** Whether the range would give the slot this number, were it free. */
+function isAskedFor({ wanted }: Slot, range: Range, port: Port): boolean {
+  return wanted === undefined ? has(range.pickable, port) : wanted === port && has(range.effective, port);
+}
+
+function isFree({ ledger, owner }: Situation, { ports }: Slot, port: Port): boolean {
+  return ledger.isFreeFor(port, owner, ports);
+}
+
+/** Whether this Service may have the number that it names. Its own health check's is not free for its ports. */
+function canHave({ ledger, owner, service }: Situation, port: Port, ports: Slot['ports']): boolean {
+  return (
+    port !== service.healthCheckNodePort &&
+    ledger.isFreeFor(port, owner, ports) &&
+    ledger.isNext(port, owner.key)
+  );
 }
 
 /** Numbers of the range that the slot may take up again: reserved for it before a crash, or its own before. */
 function numbersToReturnTo(situation: Situation, slot: Slot, range: Range): Port[] {
   const { ledger, owner, entries } = situation;
-  const reserved = [...entries]
-    .filter(([, entry]) => concerns(entry.ports, slot.ports))
-    .map(([port]) => port);
   const former = ledger.returnable(owner, slot.ports);
-  return [...reserved, ...former].filter((port) => fits(situation, slot, range, port));
+  if (entries.size === 0 && former.length === 0) return [];
+  const reserved = [...entries].flatMap(([port, entry]) => (concerns(entry.ports, slot.ports) ? port : []));
+  return [...reserved, ...former].filter(
+    (port) => has(range.pickable, port) && isFree(situation, slot, port),
+  );
 }
 
 /** A re-created Service, or a renamed port, gets its number back while that waits for it, even if the random one would fit. */
@@ -88,16 +119,48 @@ function hasNumberToReturnTo(situation: Situation, slot: Slot, range: Range): bo
   });
 }
 
+/** False when the range has not enough. */
+function pickFor(
+  situation: Situation,
+  range: Range,
+  slots: readonly Slot[],
+  used: ReadonlySet<Port>,
+  choose: (slot: Slot, number: Port) => void,
+): boolean {
+  const { ledger, service, seed } = situation;
+  if (range.strategy === 'Sequential') {
+    const picked = lowestFree(range.pickable, ledger.spokenFor, slots.length + used.size).filter(
+      (port) => !used.has(port),
+    );
+    for (const [i, slot] of slots.entries()) choose(slot, picked[i] ?? 0);
+    return picked.length >= slots.length;
+  }
+  const blocked = copyOf(ledger.spokenFor);
+  // What the apiserver gave it at random is its own to keep, should the strategy come to the same number.
+  for (const { state, number, ports } of slots) {
+    if (state === 'random' && ledger.isFreeFor(number, situation.owner, ports)) remove(blocked, number);
+  }
+  for (const port of used) add(blocked, port);
+  for (const slot of slots) {
+    const id = slot.ports[0]?.name || String(slot.ports[0]?.port);
+    const number =
+      range.strategy === 'Hash'
+        ? hashedFree(range.pickable, blocked, `${service.key}/${id}`)
+        : randomFree(range.pickable, blocked, `${seed}/${service.uid}/${id}`);
+    if (number === undefined) return false;
+    add(blocked, number);
+    choose(slot, number);
+  }
+  return true;
+}
+
 function toPlan({ slots }: Situation, chosen: ReadonlyMap<Slot, Port>): Plan {
   const grants = new Map<Port, PortGrant>();
-  let writes = 0;
   const leaves: Port[] = [];
   for (const slot of slots) {
     const number = chosen.get(slot) ?? slot.number;
     grants.set(number, { number, ports: [...(grants.get(number)?.ports ?? []), ...slot.ports] });
-    if (number === slot.number && slot.ports.every(({ nodePort }) => nodePort === number)) continue;
-    writes += 1;
-    if (slot.state === 'held') leaves.push(slot.number);
+    if (slot.state === 'held' && number !== slot.number) leaves.push(slot.number);
   }
-  return { grants: [...grants.values()], writes, leaves };
+  return { grants: [...grants.values()], leaves };
 }

@@ -1,5 +1,5 @@
 import type { LabelSelector, PortRange } from '../api/portRange.ts';
-import { byAge } from '../api/service.ts';
+import { byAge, type ServiceView } from '../api/service.ts';
 import { intersection, isEmpty, type PortSet, portSet, union, without } from '../ports/portSet.ts';
 import type { Millis, NamespaceView } from './types.ts';
 
@@ -9,61 +9,116 @@ export interface Range {
   readonly uid: string;
   /** All numbers that it declares. */
   readonly declared: PortSet;
-  /** What it can give: without excluded, and without what an older PortRange declares. */
+  /** What it can give: without excluded, what an older PortRange declares, and what the apiserver cannot give. */
   readonly effective: PortSet;
+  /** The part of it that is given without being asked for by number. */
+  readonly pickable: PortSet;
+  /** Numbers outside the apiserver's own range; undefined while that is unknown. */
+  readonly beyondNodePorts: PortSet | undefined;
   /** Older ranges that have some of its numbers, and which. */
   readonly losesTo: readonly { readonly name: string; readonly spans: PortSet }[];
   /** Younger ranges that do without some of theirs because of it. */
   readonly winsOver: readonly string[];
   readonly namespaces: readonly string[] | undefined;
   readonly namespaceSelector: LabelSelector | undefined;
+  readonly serviceSelector: LabelSelector | undefined;
+  readonly strategy: 'Sequential' | 'Random' | 'Hash';
+  /** It takes every Service that it admits, asked or not. */
+  readonly automatic: boolean;
+  /** Since when at the latest; 0 when unknown. */
+  readonly automaticSince: Millis;
   readonly paused: boolean;
   readonly cooldown: Millis;
 }
 
-/** Overlap: the older keeps the shared numbers (ties by name), the younger does without them. */
-export function compileRanges(all: Iterable<PortRange>): Map<string, Range> {
+/** A PortRange, and since when its `assignment` is what it is. */
+export interface RangeSource {
+  readonly object: PortRange;
+  readonly assignmentSince: Millis;
+}
+
+/**
+ * In the order in which `auto` tries them: by priority, then age, then name. Overlap is decided by age alone: the
+ * older keeps the shared numbers (ties by name), the younger does without them.
+ * @param nodePorts the apiserver's own range, when it is known
+ */
+export function compileRanges(all: Iterable<RangeSource>, nodePorts?: PortSet): Map<string, Range> {
   const byPrecedence = [...all]
-    .map((range) => ({
-      range,
-      key: range.metadata.name,
-      createdAt: Date.parse(range.metadata.creationTimestamp),
+    .map((source) => ({
+      source,
+      key: source.object.metadata.name,
+      createdAt: Date.parse(source.object.metadata.creationTimestamp),
     }))
     .toSorted(byAge);
-  const compiled = new Map<string, Range & { winsOver: string[] }>();
+  const compiled: { range: Range & { winsOver: string[] }; priority: number }[] = [];
   let claimed = portSet();
-  for (const { range } of byPrecedence) {
-    const declared = portSet(range.spec.ranges);
-    const shared = intersection(declared, claimed);
-    const older = isEmpty(shared) ? [] : [...compiled.values()];
-    const losesTo = [];
-    for (const other of older) {
-      const ports = intersection(declared, other.declared);
-      if (isEmpty(ports)) continue;
-      losesTo.push({ name: other.name, spans: ports });
-      other.winsOver.push(range.metadata.name);
-    }
-    compiled.set(range.metadata.name, {
-      name: range.metadata.name,
-      uid: range.metadata.uid,
-      declared,
-      effective: without(without(declared, claimed), portSet(range.spec.excluded)),
-      losesTo,
-      winsOver: [],
-      namespaces: range.spec.namespaces,
-      namespaceSelector: range.spec.namespaceSelector,
-      paused: range.spec.paused ?? false,
-      cooldown: parseDuration(range.spec.cooldown ?? '5m'),
+  for (const { source } of byPrecedence) {
+    const { spec } = source.object;
+    const declared = portSet(spec.ranges);
+    const losesTo = isEmpty(intersection(declared, claimed)) ? [] : lossesOf(declared, compiled, source);
+    compiled.push({
+      range: compile(source, declared, claimed, losesTo, nodePorts),
+      priority: spec.priority ?? 0,
     });
     claimed = union(claimed, declared);
   }
-  return compiled;
+  // Stable, so that equal priorities stay in the order of age.
+  const byPriority = compiled.toSorted((a, b) => b.priority - a.priority);
+  return new Map(byPriority.map(({ range }) => [range.name, range]));
+}
+
+function lossesOf(
+  declared: PortSet,
+  older: readonly { range: Range & { winsOver: string[] } }[],
+  { object }: RangeSource,
+): { name: string; spans: PortSet }[] {
+  return older.flatMap(({ range }) => {
+    const spans = intersection(declared, range.declared);
+    if (isEmpty(spans)) return [];
+    range.winsOver.push(object.metadata.name);
+    return [{ name: range.name, spans }];
+  });
+}
+
+function compile(
+  { object, assignmentSince }: RangeSource,
+  declared: PortSet,
+  claimed: PortSet,
+  losesTo: Range['losesTo'],
+  nodePorts: PortSet | undefined,
+): Range & { winsOver: string[] } {
+  const { metadata, spec } = object;
+  const own = without(without(declared, claimed), portSet(spec.excluded));
+  const effective = nodePorts === undefined ? own : intersection(own, nodePorts);
+  return {
+    name: metadata.name,
+    uid: metadata.uid,
+    declared,
+    effective,
+    pickable: without(effective, portSet(spec.explicitOnly)),
+    beyondNodePorts: nodePorts === undefined ? undefined : without(declared, nodePorts),
+    losesTo,
+    winsOver: [],
+    namespaces: spec.namespaces,
+    namespaceSelector: spec.namespaceSelector,
+    serviceSelector: spec.serviceSelector,
+    strategy: spec.strategy ?? 'Sequential',
+    automatic: spec.assignment === 'Automatic',
+    automaticSince: assignmentSince,
+    paused: spec.paused ?? false,
+    cooldown: parseDuration(spec.cooldown ?? '5m'),
+  };
+}
+
+/** Whether the range serves this Service at all: its namespace, and its labels. */
+export function admits(range: Range, service: ServiceView, namespace: NamespaceView | undefined): boolean {
+  return admitsNamespace(range, service.namespace, namespace) && admitsLabels(range, service);
 }
 
 /** Admitted if named, or matched by the selector; with neither, every namespace is. */
-export function admits(range: Range, namespace: string, view: NamespaceView | undefined): boolean {
+export function admitsNamespace(range: Range, name: string, view: NamespaceView | undefined): boolean {
   if (range.namespaces === undefined && range.namespaceSelector === undefined) return true;
-  if (range.namespaces?.includes(namespace)) return true;
+  if (range.namespaces?.includes(name)) return true;
   return (
     range.namespaceSelector !== undefined &&
     view !== undefined &&
@@ -71,9 +126,8 @@ export function admits(range: Range, namespace: string, view: NamespaceView | un
   );
 }
 
-/** Whether admission hangs on labels that have not been seen yet. */
-export function needsLabels(range: Range, namespace: string): boolean {
-  return range.namespaceSelector !== undefined && !range.namespaces?.includes(namespace);
+export function admitsLabels({ serviceSelector }: Range, { labels }: ServiceView): boolean {
+  return serviceSelector === undefined || matches(serviceSelector, labels);
 }
 
 /** A Kubernetes label selector; an empty one matches everything. */

@@ -1,36 +1,150 @@
 import { ANNOTATION } from '../api/names.ts';
-import type { ServiceView } from '../api/service.ts';
+import type { ServicePort, ServiceView } from '../api/service.ts';
 import { quote } from '../api/text.ts';
-import type { Malformed, Request } from './types.ts';
+import type { Port } from '../ports/portSet.ts';
+import { admits, type Range } from './range.ts';
+import type { Malformed, Millis, NamespaceView, Request } from './types.ts';
 
 /** DNS-1123 label, which a PortRange's name must be. */
 const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Annotations that are reserved but not acted on yet: refusing them is kinder than ignoring them. */
-const NOT_YET = [ANNOTATION.ports, ANNOTATION.contiguous, ANNOTATION.expose];
+const NOT_YET = [ANNOTATION.contiguous, ANNOTATION.expose];
 
-/** Reads what a Service asks for. null: it asks for nothing and is unmanaged. */
-export function readRequest(service: ServiceView): Request | Malformed | null {
-  const range = service.annotations[ANNOTATION.range];
-  if (range?.trim() === 'none') return null;
+/** Longest list of ranges that is read: nobody means more, and each is asked. */
+const RANGES_AT_MOST = 64;
+
+/**
+ * What a Service asks for. Its own annotations come first, then the default of its Namespace, then PortRanges with
+ * `assignment: Automatic`. null: nothing reaches it, or `none`: it is unmanaged.
+ */
+export function readRequest(
+  service: ServiceView,
+  namespace: NamespaceView | undefined,
+  ranges: ReadonlyMap<string, Range>,
+): Request | Malformed | null {
+  const range = service.annotations[ANNOTATION.range]?.trim();
+  if (range === 'none') return null;
   for (const name of NOT_YET) {
     const text = service.annotations[name];
     if (text !== undefined) {
       return { malformed: `this version does not act on ${name}: ${quote(text)}; remove the annotation` };
     }
   }
-  return range === undefined ? null : readRange(range.trim());
+  const ports = service.annotations[ANNOTATION.ports];
+  if (range !== undefined || ports !== undefined) return ownRequest(service, range ?? 'auto', ports);
+  return defaultRequest(service, namespace, ranges);
 }
 
-function readRange(name: string): Request | Malformed {
-  if (name === '') return { malformed: `${ANNOTATION.range} is empty: name a PortRange, or remove it` };
-  if (name === 'auto' || name.includes(',')) {
-    return { malformed: `${ANNOTATION.range}: ${quote(name)}: this version takes the name of one PortRange` };
+export function isMalformed(request: Request | Malformed): request is Malformed {
+  return 'malformed' in request;
+}
+
+function ownRequest(
+  service: ServiceView,
+  rangeText: string,
+  portsText: string | undefined,
+): Request | Malformed {
+  const ranges = readRanges(rangeText);
+  if ('malformed' in ranges) return ranges;
+  const wanted =
+    portsText === undefined ? new Map<string, Port>() : readPorts(portsText.trim(), service.ports);
+  if ('malformed' in wanted) return wanted;
+  const names = ranges.names === 'auto' ? 'auto' : ranges.names.join(',');
+  const numbers = [...wanted].map(([port, number]) => `${port}=${number}`).toSorted();
+  const text = numbers.length === 0 ? `range=${names}` : `range=${names};ports=${numbers.join(',')}`;
+  return { source: 'service', ranges: ranges.names, wanted, text };
+}
+
+function readRanges(text: string): { names: 'auto' | readonly string[] } | Malformed {
+  // What nearly everybody writes, on the way of every decision.
+  if (NAME.test(text) && text !== 'auto') return { names: [text] };
+  if (text === '') return { malformed: `${ANNOTATION.range} is empty: name a PortRange, or remove it` };
+  const names = [...new Set(text.split(',').map((name) => name.trim()))];
+  if (names.length === 1 && names[0] === 'auto') return { names: 'auto' };
+  const bad = names.find((name) => !NAME.test(name) || name === 'auto' || name === 'none');
+  if (bad === 'auto' || bad === 'none') {
+    return { malformed: `${ANNOTATION.range}: ${quote(text)}: "${bad}" stands alone, not in a list` };
   }
-  if (!NAME.test(name)) {
+  if (bad !== undefined) {
     return {
-      malformed: `${ANNOTATION.range}: ${quote(name)} is not the name of a PortRange (lowercase letters, digits and "-", at most 63)`,
+      malformed: `${ANNOTATION.range}: ${quote(bad)} is not the name of a PortRange (lowercase letters, digits and "-", at most 63)`,
     };
   }
-  return { ranges: [name], text: `range=${name}` };
+  if (names.length > RANGES_AT_MOST) {
+    return { malformed: `${ANNOTATION.range} names ${names.length} PortRanges: at most ${RANGES_AT_MOST}` };
+  }
+  return { names };
+}
+
+/** `https=30443,http=30080`, by port name or number; or `30443` where there is one distinct port. By port number. */
+function readPorts(text: string, ports: readonly ServicePort[]): ReadonlyMap<string, Port> | Malformed {
+  const wrong = (why: string): Malformed => ({ malformed: `${ANNOTATION.ports}: ${why}` });
+  const wanted = new Map<string, Port>();
+  const distinct = [...new Set(ports.map(({ port }) => port))];
+  for (const part of text.split(',')) {
+    const [, key = '', digits = ''] = /^\s*(?:([^=]*)=)?\s*(\d{1,6})\s*$/.exec(part) ?? [];
+    const number = Number(digits);
+    if (digits === '') return wrong(`${quote(part)} is neither a number nor like "https=30443"`);
+    if (number < 1 || number > 65_535) return wrong(`${quote(part)}: node ports are 1 to 65535`);
+    const name = key.trim();
+    const isShort = !part.includes('=');
+    if (isShort && distinct.length !== 1) {
+      return wrong(
+        `${quote(part)}: the Service has ${distinct.length} ports, so say which, like "https=30443"`,
+      );
+    }
+    const port = isShort
+      ? distinct[0]
+      : ports.find((p) => (p.name !== '' && p.name === name) || String(p.port) === name)?.port;
+    if (port === undefined) return wrong(`the Service has no port ${quote(name)}`);
+    const before = wanted.get(String(port));
+    if (before !== undefined && before !== number)
+      return wrong(`two numbers for port ${port}: ${before} and ${number}`);
+    const other = [...wanted].find(([p, n]) => n === number && p !== String(port));
+    if (other !== undefined) return wrong(`${number} for two different ports: ${other[0]} and ${port}`);
+    wanted.set(String(port), number);
+  }
+  return wanted;
+}
+
+function defaultRequest(
+  service: ServiceView,
+  namespace: NamespaceView | undefined,
+  ranges: ReadonlyMap<string, Range>,
+): Request | Malformed | null {
+  // A default is for Services that have node ports; it is no fault of the others not to.
+  if (service.ports.every(({ nodePort }) => nodePort === 0)) return null;
+  const text = namespace?.rangeDefault?.value.trim();
+  if (text === 'none') return null;
+  if (text !== undefined) {
+    const read = readRanges(text);
+    if ('malformed' in read) return { malformed: `of the Namespace: ${read.malformed}` };
+    return {
+      source: 'namespace',
+      ranges: read.names,
+      wanted: NOTHING,
+      text: '',
+      since: namespace?.rangeDefault?.since,
+    };
+  }
+  const automatic = [...ranges.values()].filter(
+    (range) => range.automatic && admits(range, service, namespace),
+  );
+  if (automatic.length === 0) return null;
+  const since = Math.max(...automatic.map(({ automaticSince }) => automaticSince));
+  return {
+    source: 'automatic',
+    ranges: automatic.map(({ name }) => name),
+    wanted: NOTHING,
+    text: 'default',
+    since,
+  };
+}
+
+const NOTHING: ReadonlyMap<string, Port> = new Map();
+
+/** A default never moves a Service that had node ports before it: was this one there first? */
+export function predates(service: ServiceView, since: Millis | undefined): boolean {
+  return since !== undefined && service.createdAt < since;
 }

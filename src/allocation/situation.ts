@@ -1,8 +1,10 @@
-import { FIELD_MANAGER } from '../api/names.ts';
 import { readHoldings } from '../api/holdings.ts';
-import type { ServicePort } from '../api/service.ts';
+import { FIELD_MANAGER } from '../api/names.ts';
+import type { ServicePort, ServiceView } from '../api/service.ts';
+import { quote } from '../api/text.ts';
 import type { Port } from '../ports/portSet.ts';
 import { concerns } from './entry.ts';
+import { predates } from './request.ts';
 import type { Entry, Owner, Request, Snapshot } from './types.ts';
 
 /**
@@ -14,13 +16,15 @@ export interface Slot {
   readonly ports: readonly ServicePort[];
   /** What it has now; 0: nothing yet. */
   readonly number: Port | 0;
+  /** What the request names for it. */
+  readonly wanted: Port | undefined;
   /**
-   * held: granted before. claimed: another manager owns the number. random: the apiserver picked it.
+   * held: granted before. claimed: not ours to change, whatever we were asked. random: the apiserver picked it.
    * none: no number yet.
    */
   readonly state: 'held' | 'claimed' | 'random' | 'none';
-  /** The other manager that owns the number, whether it is held or only claimed: it is never rewritten. */
-  readonly claimedBy?: string;
+  /** Why it is not ours to rewrite, whether it is held or not: who pinned it, or what it was there before. */
+  readonly claim: string | undefined;
 }
 
 /** A managed Service seen through what was granted to it: what every check looks at. */
@@ -40,65 +44,82 @@ export interface Situation extends Snapshot {
 
 /** Puts together who holds what. The table is asked first, then the condition, which survives a lost table. */
 export function situationOf(snapshot: Snapshot, request: Request): Situation {
-  const { service, ledger } = snapshot;
+  const { now, seed, service, namespace, ranges, ledger } = snapshot;
   const entries = ledger.entriesOf(service.uid);
   const told = service.condition === undefined ? undefined : readHoldings(service.condition.message);
   // By port: what is reserved for one may be on another, where the apiserver picked just that.
   const isHeld = (port: ServicePort): boolean =>
-    concerns(entries.get(port.nodePort)?.ports ?? [], [port]) ||
+    concerns(entries.get(port.nodePort)?.ports ?? NOTHING, [port]) ||
     (told?.numbers.includes(port.nodePort) ?? false);
-  const ports = service.ports.filter((port) => hasNumber(port) || service.allocatesNodePorts);
-  const slots = slotsOf(ports, isHeld);
-  const held = slots.flatMap(({ state, number }) => (state === 'held' ? (entries.get(number) ?? []) : []));
-  const honoured = held.find((entry) => entry.request !== '')?.request;
+  const wasThereFirst =
+    entries.size === 0 &&
+    service.condition === undefined &&
+    predates(service, request.since) &&
+    !ledger.isNewcomer(service.uid);
+  const slots = slotsOf(service, request, isHeld, wasThereFirst);
+  let grantedFrom: string | undefined;
+  let honoured: string | undefined;
+  for (const { state, number } of slots) {
+    const entry = state === 'held' ? entries.get(number) : undefined;
+    if (entry === undefined) continue;
+    if (entry.range !== '') grantedFrom ??= entry.range;
+    if (entry.request !== '') honoured ??= entry.request;
+  }
+  const owner = { key: service.key, uid: service.uid };
+  grantedFrom ??= told?.range;
+  const requestChanged = request.source === 'service' && honoured !== undefined && honoured !== request.text;
   return {
-    ...snapshot,
+    now,
+    seed,
+    service,
+    namespace,
+    ranges,
+    ledger,
     request,
-    owner: { key: service.key, uid: service.uid },
+    owner,
     slots,
     entries,
-    grantedFrom: held.find(({ range }) => range !== '')?.range ?? told?.range,
+    grantedFrom,
     honoured,
-    requestChanged: honoured !== undefined && honoured !== request.text,
+    requestChanged,
   };
 }
 
-function slotsOf(ports: readonly ServicePort[], isHeld: (port: ServicePort) => boolean): Slot[] {
+const NOTHING: readonly string[] = [];
+
+function slotsOf(
+  { ports, allocatesNodePorts }: ServiceView,
+  request: Request,
+  isHeld: (port: ServicePort) => boolean,
+  wasThereFirst: boolean,
+): Slot[] {
   const isFixed = (port: ServicePort): boolean =>
-    port.nodePort !== 0 && (isHeld(port) || claimantOf(port) !== undefined);
+    port.nodePort !== 0 && (isHeld(port) || claimOf(port, wasThereFirst) !== undefined);
   const slots = new Map<string, ServicePort[]>();
   for (const port of ports) {
+    if (port.nodePort === 0 && !allocatesNodePorts) continue;
     const siblings = ports.filter((p) => p.port === port.port && p.nodePort !== 0);
     const number = (isFixed(port) ? port : (siblings.find(isFixed) ?? siblings[0]))?.nodePort;
     const id = number === undefined ? `port ${port.port}` : `number ${number}`;
-    slots.set(id, [...(slots.get(id) ?? []), port]);
+    const slot = slots.get(id);
+    if (slot === undefined) slots.set(id, [port]);
+    else slot.push(port);
   }
-  return [...slots.values()].map((together) =>
-    slotOf(together, (together.find(isFixed) ?? together.find(hasNumber))?.nodePort ?? 0, isHeld),
-  );
+  return Array.from(slots.values(), (together): Slot => {
+    const number = (together.find(isFixed) ?? together.find(({ nodePort }) => nodePort !== 0))?.nodePort ?? 0;
+    const wanted = request.wanted.get(String(together[0]?.port));
+    if (number === 0) return { ports: together, number, wanted, state: 'none', claim: undefined };
+    const on = together.filter(({ nodePort }) => nodePort === number);
+    const claimed = on.find((port) => claimOf(port, wasThereFirst) !== undefined);
+    const claim = claimed && claimOf(claimed, wasThereFirst);
+    // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
+    const state = on.some(isHeld) ? 'held' : claim === undefined ? 'random' : 'claimed';
+    return { ports: together, number, wanted, state, claim };
+  });
 }
 
-function slotOf(
-  ports: readonly ServicePort[],
-  number: Port | 0,
-  isHeld: (port: ServicePort) => boolean,
-): Slot {
-  if (number === 0) return { ports, number, state: 'none' };
-  const claimedBy = ports
-    .filter(({ nodePort }) => nodePort === number)
-    .map(claimantOf)
-    .find(Boolean);
-  const claim = claimedBy === undefined ? {} : { claimedBy };
-  if (ports.some((port) => port.nodePort === number && isHeld(port)))
-    return { ports, number, state: 'held', ...claim };
-  // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
-  return { ports, number, state: claimedBy === undefined ? 'random' : 'claimed', ...claim };
-}
-
-function hasNumber({ nodePort }: ServicePort): boolean {
-  return nodePort !== 0;
-}
-
-function claimantOf({ owner }: ServicePort): string | undefined {
-  return owner === FIELD_MANAGER ? undefined : owner;
+/** Why the number of a port is not ours to rewrite. */
+function claimOf({ owner }: ServicePort, wasThereFirst: boolean): string | undefined {
+  if (owner !== undefined && owner !== FIELD_MANAGER) return `pinned by ${quote(owner)}`;
+  return wasThereFirst ? 'there before the default' : undefined;
 }

@@ -31,10 +31,18 @@ export type Holding =
 
 /** What a Service asks for, normalised. */
 export interface Request {
-  /** Names of PortRanges, in the order to try them. */
-  readonly ranges: readonly string[];
-  /** The normal form, which table entries record: two requests are the same when their texts are. */
+  readonly source: 'service' | 'namespace' | 'automatic';
+  /** Names of PortRanges, in the order to try them; auto: every one that admits the Service, by priority. */
+  readonly ranges: 'auto' | readonly string[];
+  /** Exact numbers, by the port number of the Service's port (as text). */
+  readonly wanted: ReadonlyMap<string, Port>;
+  /**
+   * The normal form of the Service's own annotations, which table entries record: two requests are the same when
+   * their texts are. A default, which never moves what is held, is the word `default`.
+   */
   readonly text: string;
+  /** Of a default: since when it is in force. */
+  readonly since?: Millis | undefined;
 }
 
 /** A request that cannot be understood, and the sentence that says why. */
@@ -48,11 +56,15 @@ export interface NamespaceView {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Its `range` annotation, and since when it is there; since is 0 when that is unknown. */
+  readonly rangeDefault?: { readonly value: string; readonly since: Millis };
 }
 
 /** Everything one decision may look at. Nothing else counts: same snapshot, same decision. */
 export interface Snapshot {
   readonly now: Millis;
+  /** For the strategy Random: other seeds, other numbers. */
+  readonly seed: string;
   readonly service: ServiceView;
   /** Absent while the watch has not shown it yet. */
   readonly namespace: NamespaceView | undefined;
@@ -64,6 +76,8 @@ export interface Snapshot {
 export interface LedgerView {
   /** Every number that nobody else can have now. Read-only. */
   readonly taken: PortSet;
+  /** Those, and the free ones that somebody waits for by number. Read-only. */
+  readonly spokenFor: PortSet;
   /** What the table says of the number. */
   entry(port: Port): Entry | undefined;
   entries(): Iterable<[Port, Entry]>;
@@ -75,10 +89,12 @@ export interface LedgerView {
   entriesOf(uid: string): ReadonlyMap<Port, Entry>;
   /** Numbers this namespace/name held before that it may have back now, the latest first. */
   returnable(owner: Owner, ports: readonly ServicePort[]): readonly Port[];
-  /** The lowest numbers of the range that are free for anybody, at most `count`. */
-  lowestFree(range: Range, count: number): Port[];
-  /** How many numbers of the range are free for anybody, less those that earlier waiters will take. */
-  freeBehindWaiters(range: Range, key: string): number;
+  /** Nobody who can be served has asked for this number before this Service. */
+  isNext(port: Port, key: string): boolean;
+  /** It had no node ports when we first saw it, so no default can have come after them. */
+  isNewcomer(uid: string): boolean;
+  /** Whether the range has so many free numbers beside those that earlier waiters will take. */
+  hasRoomFor(range: Range, key: string, need: number): boolean;
 }
 
 /** An entry of the allocation table, as the table's documentation describes it. */
@@ -115,7 +131,7 @@ export interface PortGrant {
 }
 
 /** What must change before a waiting Service is worth deciding again. */
-export type WaitKey = `range/${string}`;
+export type WaitKey = `range/${string}` | `port/${number}`;
 
 /** Numbers of a Service, and what they are recorded for. */
 export interface Holds {
@@ -131,6 +147,8 @@ interface Served extends Holds {
 }
 
 export type Decision =
+  /** It cannot be decided yet; what is missing will bring it again. Nothing changes. */
+  | { readonly do: 'defer' }
   /** Not ours: never written. */
   | { readonly do: 'ignore' }
   /** It has what it asks for; nothing to write on `spec`. */
@@ -146,7 +164,7 @@ export type Decision =
       readonly range: string;
       readonly verdict: Verdict;
       readonly waitsFor: readonly WaitKey[];
-      /** How many numbers it is short of. */
+      /** How many numbers of the range it is short of. */
       readonly need: number;
       /** What it holds all the same; a lost record is written again from this. */
       readonly holds?: Holds;

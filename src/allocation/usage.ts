@@ -1,18 +1,21 @@
-import { intersection, type Port, portsOf, sizeOf } from '../ports/portSet.ts';
+import { countWithout, intersection, type Port, portsOf, sizeOf } from '../ports/portSet.ts';
 import type { Range } from './range.ts';
 import type { LedgerView } from './types.ts';
 
 /** The counts of one range, in numbers, computed from what is held now and never by counting up and down. */
 export interface Usage {
-  /** What it can give in all: allocated + foreign + coolingDown + free. */
+  /** What it can give in all: allocated + foreign + coolingDown + free + explicitOnlyFree. */
   readonly capacity: number;
   /** Held by, or reserved for, a managed Service of this range. */
   readonly allocated: number;
   /** Held by anything else; also a number that the apiserver refuses although nobody is seen to hold it. */
   readonly foreign: number;
   readonly coolingDown: number;
+  /** What a request without `ports` could get. */
   readonly free: number;
-  /** 100·(capacity − free)/capacity, rounded down; 100 when capacity is 0. */
+  /** Free, but only to who asks for the number. */
+  readonly explicitOnlyFree: number;
+  /** 100·(capacity − free − explicitOnlyFree)/capacity, rounded down; 100 when capacity is 0. */
   readonly usedPercent: number;
   /** Managed holders of this range whose number it no longer contains. */
   readonly outOfRange: number;
@@ -37,9 +40,17 @@ function count(range: Range, ledger: LedgerView, held: number): Usage {
   const counts = { allocated: 0, foreign: 0, coolingDown: 0 };
   const taken = intersection(range.effective, ledger.taken);
   for (const port of portsOf(taken)) counts[kindOf(range, ledger, port)] += 1;
-  const free = capacity - sizeOf(taken);
-  const usedPercent = capacity === 0 ? 100 : Math.floor((100 * (capacity - free)) / capacity);
-  return { capacity, ...counts, free, usedPercent, outOfRange: held - counts.allocated };
+  const free = countWithout(range.pickable, ledger.taken);
+  const used = sizeOf(taken);
+  const usedPercent = capacity === 0 ? 100 : Math.floor((100 * used) / capacity);
+  return {
+    capacity,
+    ...counts,
+    free,
+    explicitOnlyFree: capacity - used - free,
+    usedPercent,
+    outOfRange: held - counts.allocated,
+  };
 }
 
 function kindOf(range: Range, ledger: LedgerView, port: Port): 'allocated' | 'foreign' | 'coolingDown' {

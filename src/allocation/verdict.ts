@@ -1,9 +1,9 @@
-import { FIELD_MANAGER } from '../api/names.ts';
 import { namedNumbers } from '../api/holdings.ts';
+import { FIELD_MANAGER } from '../api/names.ts';
 import type { Verdict } from '../api/reasons.ts';
 import { quote } from '../api/text.ts';
 import { format, has, type Port } from '../ports/portSet.ts';
-import { admits, type Range } from './range.ts';
+import { admitsLabels, admitsNamespace, type Range } from './range.ts';
 import type { Situation, Slot } from './situation.ts';
 import type { PortGrant } from './types.ts';
 
@@ -31,20 +31,26 @@ function servedReason({ service, slots }: Situation, grants: readonly PortGrant[
 
 /** Why the range would not give this number now; undefined: it would. */
 function whyOutside(situation: Situation, name: string, number: Port): string | undefined {
+  const { service, namespace } = situation;
   const range = situation.ranges.get(name);
   if (range === undefined) return `PortRange ${quote(name)} does not exist`;
-  if (!admits(range, situation.service.namespace, situation.namespace)) {
-    return `${name} does not admit namespace ${situation.service.namespace}`;
-  }
+  if (!admitsNamespace(range, service.namespace, namespace))
+    return `${name} does not admit namespace ${service.namespace}`;
+  if (!admitsLabels(range, service)) return `${name} does not admit Services with these labels`;
   if (has(range.effective, number)) return undefined;
-  return [placeOf(range, number), pinnedBy(situation.slots, number)].filter(Boolean).join(', ');
+  const claim = situation.slots.find((slot) => slot.number === number)?.claim;
+  return claim === undefined ? placeOf(range, number) : `${placeOf(range, number)}, ${claim}`;
 }
 
-function placeOf(range: Range, number: Port): string {
+/** Why a number is not among what the range can give. */
+export function placeOf(range: Range, number: Port): string {
   if (!has(range.declared, number)) {
     const ports = format(range.declared);
     const shown = ports.length > SPANS_SHOWN ? `${ports.slice(0, SPANS_SHOWN)}…` : ports;
     return `${range.name} (${shown}) does not contain ${number}`;
+  }
+  if (range.beyondNodePorts !== undefined && has(range.beyondNodePorts, number)) {
+    return `${number} lies outside the node port range of the apiserver`;
   }
   const older = range.losesTo.find(({ spans }) => has(spans, number));
   return older === undefined
@@ -52,11 +58,26 @@ function placeOf(range: Range, number: Port): string {
     : `${number} belongs to the older PortRange ${older.name}`;
 }
 
-function pinnedBy(slots: readonly Slot[], number: Port): string {
-  const owner = slots
-    .find((slot) => slot.number === number)
-    ?.ports.find(({ owner }) => owner !== undefined)?.owner;
-  return owner === undefined || owner === FIELD_MANAGER ? '' : `pinned by ${quote(owner)}`;
+/** Who has a wanted number. */
+export function holderOf({ ledger, service, owner }: Situation, port: Port): string {
+  if (port === service.healthCheckNodePort) return `${port} is the healthCheckNodePort of the Service itself`;
+  const holding = ledger.holding(port);
+  switch (holding?.by) {
+    case 'service':
+      return holding.owner.uid === owner.uid
+        ? `${port} stays with another port of the Service`
+        : `${port} is held by ${holding.owner.key}`;
+    case 'reservation':
+      return `${port} is reserved for ${holding.owner.key}`;
+    case 'cooldown':
+      return `${port} rests until ${new Date(holding.until).toISOString()} for its last owner ${holding.last.key}`;
+    case 'refusal':
+      return `${port} is allocated, says the apiserver, although no Service shows it`;
+    case 'unreadable':
+      return `${port} is in a block of the table that cannot be read`;
+    case undefined:
+      return `${port} goes first to a Service that asked for it before`;
+  }
 }
 
 /** What a refused Service shows: what it holds all the same, what is missing and why, and where it is meanwhile. */

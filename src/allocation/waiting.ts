@@ -1,62 +1,79 @@
 import { byAge } from '../api/service.ts';
+import type { Port } from '../ports/portSet.ts';
+import type { Millis, WaitKey } from './types.ts';
 
-/** A Service that waits for free numbers of a range. */
+/** A Service that waits: for free numbers of ranges, or for certain numbers. */
 export interface Waiter {
   /** namespace/name */
   readonly key: string;
-  readonly createdAt: number;
-  /** How many numbers it is short of, ≥ 1; all or nothing. */
+  readonly createdAt: Millis;
+  /** Since when it names the numbers that it waits for. */
+  readonly namedSince: Millis;
+  /** How many numbers of a range it is short of; all or nothing. */
   readonly need: number;
+  readonly waitsFor: readonly WaitKey[];
 }
 
 /**
- * Who waits for which range, in the order in which they are served: by creation, then namespace/name.
- * Who was told that it can be served has a promise: it stays listed until it is decided again, and nobody who comes
- * between takes what it was promised, be it older.
+ * Who waits for what, in the order in which they are served. For a range: by creation, then namespace/name. For a
+ * number: who names it first, then the same. Who was told that it can be served from a range has a promise: it stays
+ * listed until it is decided again, and nobody who comes between takes what it was promised, be it older.
  */
 export interface Waiting {
-  /** Lists the Service under this range alone, wherever it stood before. */
-  put(range: string, waiter: Waiter): void;
-  /** Forgets the Service; what it waited for, if it was listed. */
-  remove(key: string): { readonly range: string; readonly need: number } | undefined;
+  /** Lists the Service under what it waits for, and nowhere else. */
+  put(waiter: Waiter): void;
+  /** Forgets the Service; what it waited for. */
+  remove(key: string): Waiter | undefined;
+  isAwaited(range: string): boolean;
   /** What is left of `free` numbers after promises and those who are asked before this Service; a newcomer is asked last. */
   leftFor(range: string, key: string, free: number): number;
   /** Who can be served with `free` numbers, in order; each has a promise then. One that needs more than there are holds up nobody. */
   servable(range: string, free: number): string[];
-  /** The ranges that somebody waits for. */
-  ranges(): string[];
+  /** Who waits for this number, in order. */
+  forPort(port: Port): readonly Waiter[];
+  /** What somebody waits for. */
+  keys(): Iterable<WaitKey>;
 }
 
+/** A waiter in the list of one thing that it waits for. */
 interface Listed extends Waiter {
   promised: boolean;
 }
 
 export function createWaiting(): Waiting {
-  const byRange = new Map<string, Listed[]>();
-  const rangeOf = new Map<string, string>();
+  const lists = new Map<WaitKey, Listed[]>();
+  const known = new Map<string, Waiter>();
 
-  function remove(key: string): { range: string; need: number } | undefined {
-    const range = rangeOf.get(key);
-    const list = range === undefined ? undefined : byRange.get(range);
-    const at = list?.findIndex((waiter) => waiter.key === key) ?? -1;
-    const [waiter] = at < 0 ? [] : (list?.splice(at, 1) ?? []);
-    if (range === undefined || waiter === undefined) return undefined;
-    rangeOf.delete(key);
-    if (list?.length === 0) byRange.delete(range);
-    return { range, need: waiter.need };
+  function remove(key: string): Waiter | undefined {
+    const waiter = known.get(key);
+    known.delete(key);
+    for (const waitKey of waiter?.waitsFor ?? []) {
+      const list = (lists.get(waitKey) ?? []).filter((other) => other.key !== key);
+      if (list.length > 0) lists.set(waitKey, list);
+      else lists.delete(waitKey);
+    }
+    return waiter;
   }
 
+  const forRange = (range: string): readonly Listed[] => lists.get(`range/${range}`) ?? [];
+
   return {
-    put(range, waiter) {
+    put(waiter) {
       remove(waiter.key);
-      const list = byRange.get(range) ?? [];
-      list.splice(positionOf(list, waiter), 0, { ...waiter, promised: false });
-      byRange.set(range, list);
-      rangeOf.set(waiter.key, range);
+      known.set(waiter.key, waiter);
+      for (const waitKey of waiter.waitsFor) {
+        const list = lists.get(waitKey) ?? [];
+        list.splice(positionOf(list, waiter, waitKey.startsWith('port/') ? byNaming : byAge), 0, {
+          ...waiter,
+          promised: false,
+        });
+        lists.set(waitKey, list);
+      }
     },
     remove,
+    isAwaited: (range) => lists.has(`range/${range}`),
     leftFor(range, key, free) {
-      const list = free === 0 ? [] : (byRange.get(range) ?? []);
+      const list = free === 0 ? [] : forRange(range);
       const own = list.find((waiter) => waiter.key === key);
       let left = free;
       let isAhead = true;
@@ -69,7 +86,7 @@ export function createWaiting(): Waiting {
       return left;
     },
     servable(range, free) {
-      const list = byRange.get(range) ?? [];
+      const list = forRange(range);
       let left = free;
       for (const isPromised of [true, false]) {
         for (const waiter of list) {
@@ -81,18 +98,32 @@ export function createWaiting(): Waiting {
       }
       return list.filter(({ promised }) => promised).map(({ key }) => key);
     },
-    ranges: () => [...byRange.keys()],
+    forPort: (port) => lists.get(`port/${port}`) ?? [],
+    keys: () => lists.keys(),
   };
 }
 
+/** The numbers among what a Service waits for. */
+export function numbersAmong(keys: readonly WaitKey[]): Port[] {
+  return keys.flatMap((key) => (key.startsWith('port/') ? Number(key.slice('port/'.length)) : []));
+}
+
+function byNaming(a: Waiter, b: Waiter): number {
+  return a.namedSince - b.namedSince || byAge(a, b);
+}
+
 /** Where the waiter belongs in a sorted list, by binary search: thousands may wait. */
-function positionOf(list: readonly Waiter[], waiter: Waiter): number {
+function positionOf(
+  list: readonly Waiter[],
+  waiter: Waiter,
+  order: (a: Waiter, b: Waiter) => number,
+): number {
   let low = 0;
   let high = list.length;
   while (low < high) {
     const middle = (low + high) >>> 1;
     const other = list[middle];
-    if (other !== undefined && byAge(other, waiter) <= 0) low = middle + 1;
+    if (other !== undefined && order(other, waiter) <= 0) low = middle + 1;
     else high = middle;
   }
   return low;

@@ -8,8 +8,8 @@ import { portLabel, type ServicePort } from './service.ts';
  */
 export interface Holdings {
   readonly numbers: readonly Port[];
-  /** The range they come from; absent when they lie outside of it. */
-  readonly range?: string;
+  /** The range they were granted from, whether they lie in it or not. */
+  readonly range: string;
 }
 
 const FORM = /^holds ((?:\S+ \d{1,5})(?:, \S+ \d{1,5})*) (from|outside) ([a-z0-9]\S*)/;
@@ -30,8 +30,7 @@ export function namedNumbers(ports: readonly (readonly [ServicePort, Port])[]): 
 export function readHoldings(message: string): Holdings | undefined {
   const match = FORM.exec(message);
   if (match === null) return undefined;
-  const [, list = '', preposition, range = ''] = match;
+  const [, list = '', , range = ''] = match;
   const numbers = list.split(', ').map((part) => Number(part.slice(part.lastIndexOf(' ') + 1)));
-  const name = range.replace(/[;:,]$/, '');
-  return preposition === 'from' ? { numbers, range: name } : { numbers };
+  return { numbers, range: range.replace(/[;:,]$/, '') };
 }

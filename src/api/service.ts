@@ -1,4 +1,5 @@
 import type { Port } from '../ports/portSet.ts';
+import { type ManagedFields, ownedBelow } from './managedFields.ts';
 import { ANNOTATION, CONDITION_TYPE, FIELD_MANAGER } from './names.ts';
 import type { ConditionStatus } from './reasons.ts';
 
@@ -46,6 +47,8 @@ export interface ServiceView {
   readonly allocatesNodePorts: boolean;
   /** Ours only, by their full names. */
   readonly annotations: Readonly<Record<string, string>>;
+  /** For selectors. */
+  readonly labels: Readonly<Record<string, string>>;
   readonly condition?: ShownCondition;
 }
 
@@ -58,6 +61,7 @@ export interface RawService {
     readonly resourceVersion: string;
     readonly creationTimestamp: string;
     readonly annotations?: Readonly<Record<string, string>>;
+    readonly labels?: Readonly<Record<string, string>>;
     readonly managedFields?: readonly unknown[];
   };
   readonly spec?: {
@@ -92,6 +96,7 @@ export function toServiceView(raw: RawService): ServiceView {
     healthCheckNodePort: spec.healthCheckNodePort ?? 0,
     allocatesNodePorts: spec.allocateLoadBalancerNodePorts !== false,
     annotations: ourAnnotations(metadata.annotations),
+    labels: metadata.labels ?? NO_LABELS,
     ...(condition === undefined ? {} : { condition: shown(condition) }),
   };
 }
@@ -119,6 +124,8 @@ export function byAge(a: { createdAt: number; key: string }, b: { createdAt: num
   return a.createdAt - b.createdAt || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 }
 
+const NO_LABELS: Readonly<Record<string, string>> = {};
+
 function ourAnnotations(all: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {
   const ours: Record<string, string> = {};
   for (const name of Object.values(ANNOTATION)) {
@@ -136,11 +143,11 @@ function shown({ status, reason, message, lastTransitionTime }: ShownCondition):
 function nodePortOwners(managedFields: readonly unknown[]): Map<string, string> {
   const owners = new Map<string, string>();
   for (const field of managedFields) {
-    const { manager, fieldsV1 } = field as { manager?: string; fieldsV1?: FieldSet };
-    const ports = fieldsV1?.['f:spec']?.['f:ports'];
+    const { manager, ...entry } = field as ManagedFields;
+    const ports = ownedBelow(entry, PORTS);
     if (manager === undefined || ports === undefined) continue;
     for (const [key, fields] of Object.entries(ports)) {
-      if (!key.startsWith('k:') || fields['f:nodePort'] === undefined) continue;
+      if (!key.startsWith('k:') || fields?.['f:nodePort'] === undefined) continue;
       const { port, protocol = 'TCP' } = JSON.parse(key.slice(2)) as { port: number; protocol?: string };
       const known = owners.get(`${port}/${protocol}`);
       if (known === undefined || known === FIELD_MANAGER) owners.set(`${port}/${protocol}`, manager);
@@ -149,6 +156,4 @@ function nodePortOwners(managedFields: readonly unknown[]): Map<string, string> 
   return owners;
 }
 
-interface FieldSet {
-  readonly 'f:spec'?: { readonly 'f:ports'?: Readonly<Record<string, Readonly<Record<string, unknown>>>> };
-}
+const PORTS = ['f:spec', 'f:ports'];

@@ -9,7 +9,7 @@
 import PQueue from 'p-queue';
 import { createLedger, type Ledger } from '../allocation/ledger.ts';
 import { compileRanges, parseDuration, type Range } from '../allocation/range.ts';
-import type { NamespaceView } from '../allocation/types.ts';
+import type { NamespaceView, Owner } from '../allocation/types.ts';
 import { type Usage, usageOf } from '../allocation/usage.ts';
 import { TABLE } from '../api/names.ts';
 import { portRangeDefaults, portRangePath } from '../api/portRange.ts';
@@ -20,7 +20,7 @@ import { createReflector, type Reflector, type ReflectorObserver } from '../kube
 import { createStore, type Stored, type WritableStore } from '../kube/store.ts';
 import type { KubeObject, Transport } from '../kube/transport.ts';
 import { createWorkqueue, type WorkqueueObserver } from '../kube/workqueue.ts';
-import { has } from '../ports/portSet.ts';
+import { has, type PortSet, sizeOf } from '../ports/portSet.ts';
 import { type AuditObserver, createAudit, type Log } from './audit.ts';
 import {
   changesAdmission,
@@ -32,6 +32,8 @@ import {
 } from './inputs.ts';
 import { createJournal, type JournalObserver } from './journal.ts';
 import { createLoop, type Waiting } from './loop.ts';
+import { type ConflictKind, createConflictWatch } from './conflicts.ts';
+import { createNodePortRange } from './nodePortRange.ts';
 import { createRangeStatusWriter } from './rangeStatus.ts';
 import { ownersNotShown, resyncEvery } from './repair.ts';
 import { createSettler } from './settle.ts';
@@ -42,6 +44,7 @@ const STALE_AFTER: Millis = 180_000;
 
 export interface ControllerObserver {
   readonly audit: AuditObserver;
+  conflictSeen(kind: ConflictKind): void;
   readonly journal: JournalObserver;
   readonly workqueue: WorkqueueObserver;
   readonly reflector: ReflectorObserver;
@@ -55,6 +58,10 @@ export interface ControllerOptions {
   /** Writes to Services at once. */
   readonly concurrency: number;
   readonly resyncPeriod: Millis;
+  /** For the strategy Random. */
+  readonly seed: string;
+  /** The apiserver's own range, `30000-32767`; undefined: find out. */
+  readonly nodePortRange: string | undefined;
   readonly transport: Transport;
   readonly events: EventRecorder;
   readonly clock: Clock;
@@ -72,8 +79,11 @@ export interface ControllerView {
   ranges(): ReadonlyMap<string, Range>;
   usage(): ReadonlyMap<string, Usage>;
   waiting(): Iterable<Waiting>;
+  conflicts(): ReadonlyMap<ConflictKind, number>;
   queue(): { depth: number; ages: { longest: number; sum: number } };
   tableSizes(): ReadonlyMap<string, number>;
+  /** Size of the apiserver's own range; undefined while that is unknown. */
+  nodePortRangeSize(): number | undefined;
   /** When everything was last looked at, ms since 1970; undefined before the barrier. */
   lastSync(): Millis | undefined;
 }
@@ -95,10 +105,20 @@ export function createController(options: ControllerOptions): Controller {
   let lastSync: Millis | undefined;
   let barriers = Promise.resolve();
 
-  const ranges = compiledOnDemand(portRanges, () => {
-    touchAll(services.values());
-    status.touch(ranges.get().keys());
+  const nodePorts = createNodePortRange({
+    transport,
+    log,
+    told: options.nodePortRange,
+    onChange: () => ranges.outdate(),
   });
+  const ranges = compiledOnDemand(
+    portRanges,
+    () => nodePorts.get(),
+    () => {
+      touchAll(services.values());
+      status.touch(ranges.get().keys());
+    },
+  );
 
   const reflect = <T extends Stored>(
     name: string,
@@ -150,6 +170,7 @@ export function createController(options: ControllerOptions): Controller {
     journal,
     writes,
     ranges: ranges.get,
+    seed: options.seed,
     settler: createSettler({ transport, events, clock }),
     audit: createAudit({ clock, log, events, services, observer: observer.audit }),
     onTouched: (ports) => {
@@ -159,6 +180,7 @@ export function createController(options: ControllerOptions): Controller {
       }
       status.touch(concerned);
     },
+    onRefusal: nodePorts.learn,
     onWaiting: (names) => status.touch(names),
   });
   const status = createRangeStatusWriter({
@@ -169,8 +191,21 @@ export function createController(options: ControllerOptions): Controller {
     views: portRanges,
     ranges: ranges.get,
     usage: (names) => usageOfNamed(names),
+    onCounted: () => conflicts.look(),
     pending: (name) => [...loop.waiting.values()].filter(({ range }) => range === name).length,
   });
+
+  const conflicts = createConflictWatch(
+    { ranges: ranges.get, ledger: () => ledger, taken: () => takenPorts(), drifting: journal.drifting },
+    { events, firstSeen: observer.conflictSeen },
+  );
+
+  function* takenPorts(): Generator<Owner & { message: string }> {
+    for (const [key, { reason, message }] of loop.waiting) {
+      const uid = services.get(key)?.uid;
+      if (reason === 'PortTaken' && uid !== undefined) yield { key, uid, message };
+    }
+  }
 
   function usageOfNamed(names: Iterable<string>): ReadonlyMap<string, Usage> {
     if (ledger === undefined) return new Map();
@@ -181,7 +216,8 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   function touchAll(all: Iterable<ServiceView>): void {
-    if (ledger !== undefined) for (const service of inOrder(all, ledger)) loop.touch(service);
+    if (ledger !== undefined)
+      for (const service of inOrder(all, ledger, { namespaces, ranges: ranges.get })) loop.touch(service);
   }
 
   portRanges.subscribe(({ before, after }) => {
@@ -208,7 +244,7 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   async function barrier(): Promise<void> {
-    await Promise.all([...reflectors.map(({ synced }) => synced), loop.drained()]);
+    await Promise.all([...reflectors.map(({ synced }) => synced), loop.drained(), nodePorts.discover()]);
     await journal.idle();
     const next = createLedger({ cooldownOf });
     for (const service of services.values()) next.observe(undefined, service);
@@ -234,7 +270,17 @@ export function createController(options: ControllerOptions): Controller {
     async run(signal) {
       const running = reflectors.map((reflector) => reflector.run(signal));
       runBarrier();
-      const parts = { clock, random, services, queue, journal, ledger: () => ledger, onResync };
+      const parts = {
+        clock,
+        random,
+        services,
+        namespaces,
+        ranges: ranges.get,
+        queue,
+        journal,
+        ledger: () => ledger,
+        onResync,
+      };
       void resyncEvery(options.resyncPeriod, parts, signal);
       await Promise.all(running);
       loop.pause();
@@ -250,8 +296,13 @@ export function createController(options: ControllerOptions): Controller {
     ranges: ranges.get,
     usage: () => usageOfNamed(ranges.get().keys()),
     waiting: () => loop.waiting.values(),
+    conflicts: conflicts.active,
     queue: () => ({ depth: queue.depth, ages: queue.ages() }),
     tableSizes: () => journal.sizes(),
+    nodePortRangeSize() {
+      const set = nodePorts.get();
+      return set === undefined ? undefined : sizeOf(set);
+    },
     lastSync: () => lastSync,
   };
 
@@ -273,12 +324,13 @@ export function createController(options: ControllerOptions): Controller {
 /** Compiles all PortRanges when they are asked for after a change: a list of hundreds is one compilation, not hundreds. */
 function compiledOnDemand(
   views: WritableStore<PortRangeView>,
+  nodePorts: () => PortSet | undefined,
   onChange: () => void,
 ): { get: () => ReadonlyMap<string, Range>; outdate: () => void } {
   let compiled: ReadonlyMap<string, Range> | undefined;
   let isAnnounced = false;
   return {
-    get: () => (compiled ??= compileRanges([...views.values()].map(({ object }) => object))),
+    get: () => (compiled ??= compileRanges(views.values(), nodePorts())),
     outdate() {
       compiled = undefined;
       if (isAnnounced) return;

@@ -1,50 +1,79 @@
-import { isMalformed } from '../allocation/decide.ts';
-import { type Range } from '../allocation/range.ts';
-import { readRequest } from '../allocation/request.ts';
+import type { Range, RangeSource } from '../allocation/range.ts';
+import { isMalformed, readRequest } from '../allocation/request.ts';
 import type { LedgerView, NamespaceView } from '../allocation/types.ts';
+import { ownedSince } from '../api/managedFields.ts';
+import { ANNOTATION } from '../api/names.ts';
 import type { PortRange } from '../api/portRange.ts';
 import { byAge, type ServiceView } from '../api/service.ts';
+import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/transport.ts';
 
 /** A PortRange as the cache keeps it. */
-export interface PortRangeView {
+export interface PortRangeView extends RangeSource {
   /** Its name. */
   readonly key: string;
   readonly uid: string;
   readonly resourceVersion: string;
-  readonly object: PortRange;
 }
 
 export function toPortRangeView(raw: KubeObject): PortRangeView {
   const { name, uid, resourceVersion } = raw.metadata;
-  const { managedFields: _, annotations: __, ...metadata } = raw.metadata;
-  return { key: name, uid, resourceVersion, object: { ...raw, metadata } as unknown as PortRange };
+  const { managedFields, annotations: _, ...metadata } = raw.metadata;
+  const object = { ...raw, metadata } as unknown as PortRange;
+  return { key: name, uid, resourceVersion, object, assignmentSince: ownedSince(managedFields, ASSIGNMENT) };
 }
 
 export function toNamespaceView({ metadata }: KubeObject): NamespaceView {
-  const { name, uid, resourceVersion, labels = {} } = metadata;
-  return { key: name, uid, resourceVersion, labels };
+  const { name, uid, resourceVersion, labels = {}, annotations, managedFields } = metadata;
+  const value = annotations?.[ANNOTATION.range];
+  const view = { key: name, uid, resourceVersion, labels };
+  return value === undefined
+    ? view
+    : { ...view, rangeDefault: { value, since: ownedSince(managedFields, RANGE_DEFAULT) } };
+}
+
+const ASSIGNMENT = ['f:spec', 'f:assignment'];
+const RANGE_DEFAULT = ['f:metadata', 'f:annotations', `f:${ANNOTATION.range}`];
+
+/** What tells which Services ask for something. */
+export interface Surroundings {
+  readonly namespaces: Store<NamespaceView>;
+  readonly ranges: () => ReadonlyMap<string, Range>;
 }
 
 /** Whether anything about this Service can ever be written: it asks, it shows a condition of ours, or it holds. */
-export function concernsUs(service: ServiceView, ledger: LedgerView): boolean {
+export function concernsUs(
+  service: ServiceView,
+  ledger: LedgerView,
+  { namespaces, ranges }: Surroundings,
+): boolean {
   return (
-    service.condition !== undefined || readRequest(service) !== null || ledger.entriesOf(service.uid).size > 0
+    service.condition !== undefined ||
+    ledger.entriesOf(service.uid).size > 0 ||
+    readRequest(service, namespaces.get(service.namespace), ranges()) !== null
   );
 }
 
 /** Services take turns by the range that they ask first, so that a burst on one range does not starve another's. */
-export function laneOf(service: ServiceView): string {
-  const request = readRequest(service);
-  return request === null || isMalformed(request) ? '' : (request.ranges[0] ?? '');
+export function laneOf(service: ServiceView, { namespaces, ranges }: Surroundings): string {
+  const request = readRequest(service, namespaces.get(service.namespace), ranges());
+  return request === null || isMalformed(request) || request.ranges === 'auto'
+    ? ''
+    : (request.ranges[0] ?? '');
 }
 
-/** In the order in which they are asked at start: holders, then the others, each by age. */
-export function inOrder(services: Iterable<ServiceView>, ledger: LedgerView): ServiceView[] {
-  const rank = (service: ServiceView): number =>
-    service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0 ? 0 : 1;
+/** In the order in which they are asked: holders, then who names numbers, then the others, each by age. */
+export function inOrder(
+  services: Iterable<ServiceView>,
+  ledger: LedgerView,
+  around: Surroundings,
+): ServiceView[] {
+  const rank = (service: ServiceView): number => {
+    if (service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0) return 0;
+    return service.annotations[ANNOTATION.ports] === undefined ? 2 : 1;
+  };
   return [...services]
-    .filter((service) => concernsUs(service, ledger))
+    .filter((service) => concernsUs(service, ledger, around))
     .toSorted((a, b) => rank(a) - rank(b) || byAge(a, b));
 }
 
@@ -63,22 +92,8 @@ export function changesAdmission(
   before: NamespaceView | undefined,
   after: NamespaceView | undefined,
 ): boolean {
-  return JSON.stringify(before?.labels) !== JSON.stringify(after?.labels);
-}
-
-/** The ranges whose counts a changed number concerns. */
-export function rangesWith(
-  ports: ReadonlySet<number>,
-  ranges: Iterable<Range>,
-  has: (range: Range, port: number) => boolean,
-): string[] {
-  const names: string[] = [];
-  for (const range of ranges) {
-    for (const port of ports) {
-      if (!has(range, port)) continue;
-      names.push(range.name);
-      break;
-    }
-  }
-  return names;
+  return (
+    before?.rangeDefault?.value !== after?.rangeDefault?.value ||
+    JSON.stringify(before?.labels) !== JSON.stringify(after?.labels)
+  );
 }

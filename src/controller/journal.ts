@@ -31,6 +31,7 @@ import {
   epochOf,
   isNewer,
   isReadable,
+  merged,
   numbersOfBlock,
   readableEntries,
   sameData,
@@ -78,6 +79,8 @@ export interface Journal {
   idle(): Promise<void>;
   /** Compares every block that the store shows with what it should be, and mends it. */
   check(): void;
+  /** Blocks that differ from what they should be and are being mended. */
+  drifting(): readonly string[];
   /** Blocks that a newer version wrote. */
   newerBlocks(): readonly string[];
   /** Bytes of data by block, as last written. */
@@ -360,6 +363,7 @@ export function createJournal(options: JournalOptions): Journal {
         compare(block, view);
       }
     },
+    drifting: () => [...blocks.values()].filter(({ mustWrite }) => mustWrite).map(({ name }) => name),
     newerBlocks: () => [...newer],
     sizes: () => new Map([...blocks].map(([name, { expected }]) => [name, bytesOf(expected)])),
     close,
@@ -376,16 +380,4 @@ function newBatch(closed: boolean): Batch {
   batch.done.promise.catch(() => undefined);
   if (closed) batch.done.reject(new Error('the journal is closed'));
   return batch;
-}
-
-function merged(
-  expected: Readonly<Record<string, string>>,
-  changes: ReadonlyMap<Port, Entry | undefined> = new Map(),
-): Record<string, string> {
-  const data = { ...expected };
-  for (const [port, entry] of changes) {
-    if (entry === undefined) delete data[port];
-    else data[port] = formatEntry(entry);
-  }
-  return data;
 }

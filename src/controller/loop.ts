@@ -13,28 +13,28 @@
  */
 import { decide } from '../allocation/decide.ts';
 import type { Ledger } from '../allocation/ledger.ts';
-import type { Range } from '../allocation/range.ts';
-import type { Decision, NamespaceView } from '../allocation/types.ts';
+import type { Decision } from '../allocation/types.ts';
 import type { ServiceView } from '../api/service.ts';
 import type { Cancel, Clock } from '../kube/clock.ts';
+import type { KubeError } from '../kube/errors.ts';
 import { compareResourceVersions, type Store } from '../kube/store.ts';
 import type { Workqueue } from '../kube/workqueue.ts';
 import type { Port } from '../ports/portSet.ts';
 import type { Audit } from './audit.ts';
-import { concernsUs, laneOf } from './inputs.ts';
+import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
 import type { Journal } from './journal.ts';
-import { type Outcome, type Settler, shows } from './settle.ts';
+import { type Outcome, type Settler, shows, wishOf } from './settle.ts';
 
 const KEYS_A_ROUND = 256;
 const ROUNDS_BEING_RESERVED = 2;
 /** Services that may wait to be settled before rounds pause. */
 const SETTLE_BACKLOG = 128;
 
-export interface LoopParts {
+export interface LoopParts extends Surroundings {
   readonly clock: Clock;
   readonly services: Store<ServiceView>;
-  readonly namespaces: Store<NamespaceView>;
-  readonly ranges: () => ReadonlyMap<string, Range>;
+  /** For the strategy Random. */
+  readonly seed: string;
   readonly queue: Workqueue;
   readonly journal: Journal;
   readonly settler: Settler;
@@ -43,6 +43,8 @@ export interface LoopParts {
   readonly audit: Audit;
   /** Numbers whose holding changed: their ranges are counted again. */
   readonly onTouched: (ports: ReadonlySet<Port>) => void;
+  /** The apiserver refused numbers: its words may tell the range of those that it gives. */
+  readonly onRefusal: (error: KubeError) => void;
   /** Who waits changed, for these ranges. */
   readonly onWaiting: (ranges: readonly string[]) => void;
 }
@@ -66,6 +68,7 @@ export interface Loop {
 export interface Waiting {
   readonly range: string;
   readonly reason: string;
+  readonly message: string;
 }
 
 interface Task {
@@ -157,16 +160,18 @@ export function createLoop(parts: LoopParts): Loop {
     writtenAt.delete(key);
     const snapshot = {
       now: clock.now(),
+      seed: parts.seed,
       service,
       namespace: parts.namespaces.get(service.namespace),
       ranges: parts.ranges(),
       ledger: of,
     };
     const decision = decide(snapshot);
+    if (decision.do === 'defer') return 'done';
     audit.decided(service, decision);
     of.fold(service, decision, clock.now());
     noteWaiting(key, decision);
-    const isShown = shows(service, decision.do === 'ignore' ? undefined : decision.verdict);
+    const isShown = shows(service, wishOf(decision).verdict);
     return isShown && decision.do !== 'assign' ? 'done' : { service, decision };
   }
 
@@ -203,7 +208,7 @@ export function createLoop(parts: LoopParts): Loop {
     if (decision.do === 'assign' && !isReserved(of, service, decision)) return queue.retry(service.key);
     begin();
     writes
-      .add(() => settler.settle(service, decision))
+      .add(() => settler.settle(service, wishOf(decision)))
       .then(
         (outcome) => {
           settled(of, service, decision, outcome);
@@ -241,6 +246,7 @@ export function createLoop(parts: LoopParts): Loop {
     }
     if (outcome.result === 'refused') {
       for (const port of outcome.ports) of.refused(service.uid, port, clock.now());
+      parts.onRefusal(outcome.error);
       if (!outcome.taken) return refuseFor(service, outcome.error.message);
       // Another number is another matter: no backoff but the pause of each number that was refused.
       queue.forget(key);
@@ -252,13 +258,12 @@ export function createLoop(parts: LoopParts): Loop {
   function refuseFor(service: ServiceView, message: string): void {
     const verdict = { reason: 'RefusedByApiserver', message } as const;
     begin();
-    const decision: Decision = { do: 'refuse', range: '', verdict, waitsFor: [], need: 0 };
     const finish = (): void => {
       queue.retry(service.key);
       end();
     };
     writes
-      .add(() => settler.settle(service, decision))
+      .add(() => settler.settle(service, { verdict, grants: [], leaves: [] }))
       .then((outcome) => {
         if (outcome.result === 'done' && outcome.resourceVersion !== undefined)
           writtenAt.set(service.key, outcome.resourceVersion);
@@ -269,8 +274,8 @@ export function createLoop(parts: LoopParts): Loop {
   function noteWaiting(key: string, decision: Decision): void {
     if (decision.do !== 'refuse') return noLongerWaits(key);
     const before = waiting.get(key);
-    const now = { range: decision.range, reason: decision.verdict.reason };
-    if (before?.range === now.range && before.reason === now.reason) return;
+    const now = { range: decision.range, ...decision.verdict };
+    if (before?.range === now.range && before.message === now.message) return;
     waiting.set(key, now);
     parts.onWaiting([before?.range ?? '', now.range]);
   }
@@ -300,14 +305,15 @@ export function createLoop(parts: LoopParts): Loop {
     if (after === undefined) audit.gone(before?.uid ?? '');
     const service = after ?? before;
     if (service === undefined) return;
-    if (after !== undefined && !concernsUs(after, ledger) && !waiting.has(service.key)) return schedule();
+    if (after !== undefined && !concernsUs(after, ledger, parts) && !waiting.has(service.key))
+      return schedule();
     if (after !== undefined) audit.seen(after);
     touch(service);
   });
   queue.onReady(schedule);
 
   function touch(service: ServiceView): void {
-    queue.add(service.key, { lane: laneOf(service) });
+    queue.add(service.key, { lane: laneOf(service, parts) });
   }
 
   return {

@@ -16,7 +16,7 @@ import { isKubeError } from '../kube/errors.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
-import { format, spansOf } from '../ports/portSet.ts';
+import { format, isEmpty, spansOf } from '../ports/portSet.ts';
 import type { Log } from './audit.ts';
 import type { PortRangeView } from './inputs.ts';
 
@@ -35,6 +35,8 @@ export interface RangeStatusParts {
   readonly ranges: () => ReadonlyMap<string, Range>;
   /** Of the named ranges. */
   readonly usage: (names: readonly string[]) => ReadonlyMap<string, Usage>;
+  /** Everything was counted anew. */
+  readonly onCounted: () => void;
   /** How many Services wait for the range. */
   readonly pending: (name: string) => number;
 }
@@ -74,6 +76,7 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
       );
       failed ||= results.includes(false);
     }
+    parts.onCounted();
     isWriting = false;
     failures = failed ? failures + 1 : 0;
     plan(failed ? Math.min(RETRY_AFTER * 2 ** (failures - 1), LONGEST_RETRY) : STATUS_EVERY);
@@ -144,7 +147,8 @@ function statusOf(
 ): PortRangeStatus {
   const generation = view.object.metadata.generation;
   const before = view.object.status?.conditions ?? [];
-  const { capacity, allocated, foreign, coolingDown, free, usedPercent, outOfRange } = usage;
+  const { capacity, allocated, foreign, coolingDown, free, explicitOnlyFree, usedPercent, outOfRange } =
+    usage;
   return {
     observedGeneration: generation,
     ports: format(range.declared),
@@ -154,7 +158,7 @@ function statusOf(
     foreign,
     coolingDown,
     free,
-    explicitOnlyFree: 0,
+    explicitOnlyFree,
     usedPercent,
     outOfRange,
     pending,
@@ -203,13 +207,21 @@ function conditionsOf(range: Range, { free, capacity }: Usage): Finding[] {
           reason: 'NoPortFree',
           message: `none of ${capacity} ports is free`,
         },
-    {
-      type: 'WithinNodePortRange',
-      status: 'Unknown',
-      reason: 'NodePortRangeUnknown',
-      message: "the apiserver's own node port range is not known",
-    },
+    withinNodePortRange(range),
   ];
+}
+
+function withinNodePortRange({ beyondNodePorts }: Range): Finding {
+  const type = 'WithinNodePortRange';
+  if (beyondNodePorts === undefined) {
+    const message = "the apiserver's own node port range is not known";
+    return { type, status: 'Unknown', reason: 'NodePortRangeUnknown', message };
+  }
+  if (isEmpty(beyondNodePorts)) {
+    return { type, status: 'True', reason: 'Within', message: 'the apiserver can give all of its ports' };
+  }
+  const message = `the apiserver cannot give ${format(beyondNodePorts)}`;
+  return { type, status: 'False', reason: 'Beyond', message };
 }
 
 /** Compares as the apiserver would store them. */

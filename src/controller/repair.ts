@@ -4,7 +4,7 @@ import type { Clock, Millis } from '../kube/clock.ts';
 import { sleep } from '../kube/clock.ts';
 import type { Store } from '../kube/store.ts';
 import type { Workqueue } from '../kube/workqueue.ts';
-import { concernsUs, laneOf } from './inputs.ts';
+import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
 import type { Journal } from './journal.ts';
 
 /**
@@ -13,7 +13,7 @@ import type { Journal } from './journal.ts';
  */
 export async function resyncEvery(
   period: Millis,
-  parts: {
+  parts: Surroundings & {
     clock: Clock;
     random: () => number;
     services: Store<ServiceView>;
@@ -31,7 +31,7 @@ export async function resyncEvery(
     const ledger = parts.ledger();
     if (ledger === undefined) continue;
     ledger.forgetHistory(parts.clock.now());
-    for (const key of keysToLookAt(parts.services, ledger)) parts.queue.add(key.key, { lane: key.lane });
+    for (const key of keysToLookAt(parts, ledger)) parts.queue.add(key.key, { lane: key.lane });
     parts.journal.check();
     parts.onResync();
   }
@@ -39,12 +39,13 @@ export async function resyncEvery(
 
 /** Every Service that concerns us, and every owner in the table whose Service is not shown. */
 function* keysToLookAt(
-  services: Store<ServiceView>,
+  parts: Surroundings & { services: Store<ServiceView> },
   ledger: Ledger,
 ): Generator<{ key: string; lane: string }> {
-  for (const service of services.values())
-    if (concernsUs(service, ledger)) yield { key: service.key, lane: laneOf(service) };
-  for (const key of ownersNotShown(services, ledger)) yield { key, lane: '' };
+  for (const service of parts.services.values()) {
+    if (concernsUs(service, ledger, parts)) yield { key: service.key, lane: laneOf(service, parts) };
+  }
+  for (const key of ownersNotShown(parts.services, ledger)) yield { key, lane: '' };
 }
 
 /** namespace/name of owners in the table whose Service, by UID, the watch does not show. */

@@ -6,7 +6,7 @@
  * The verdict is desired state: what the Service shows already is not written again, so that a crash between two
  * steps mends itself when the Service is decided again.
  */
-import type { Decision } from '../allocation/types.ts';
+import type { Decision, PortGrant } from '../allocation/types.ts';
 import { CONDITION_TYPE, FIELD_MANAGER } from '../api/names.ts';
 import { REASONS, type Verdict } from '../api/reasons.ts';
 import { type RawService, type ServiceView, toServiceView } from '../api/service.ts';
@@ -34,9 +34,33 @@ export type Outcome =
 
 export interface Settler {
   /** Rejects only for what is not the apiserver's doing. */
-  settle(service: ServiceView, decision: Decision): Promise<Outcome>;
+  settle(service: ServiceView, wish: Wish): Promise<Outcome>;
   /** The live Service, past every cache; undefined: there is none of this name. @throws KubeError */
   look(address: { namespace: string; name: string }): Promise<ServiceView | undefined>;
+}
+
+/** What a Service shall look like. */
+export interface Wish {
+  /** What it shall show; undefined: no condition of ours. */
+  readonly verdict: Verdict | undefined;
+  /** The numbers it shall have; those not named stay. */
+  readonly grants: readonly PortGrant[];
+  /** Numbers that it holds and leaves: it shows Pending before they go. */
+  readonly leaves: readonly Port[];
+}
+
+/** What a decision means for the Service itself. */
+export function wishOf(decision: Decision): Wish {
+  switch (decision.do) {
+    case 'assign':
+      return decision;
+    case 'keep':
+    case 'refuse':
+      return { verdict: decision.verdict, grants: [], leaves: [] };
+    case 'ignore':
+    case 'defer':
+      return { verdict: undefined, grants: [], leaves: [] };
+  }
 }
 
 type Written = Pick<ServiceView, 'resourceVersion' | 'condition'>;
@@ -105,19 +129,17 @@ export function createSettler(parts: { transport: Transport; events: EventRecord
     });
   }
 
-  async function carryOut(service: ServiceView, decision: Decision): Promise<Outcome> {
+  async function settle(service: ServiceView, { verdict, grants, leaves }: Wish): Promise<Outcome> {
     let now: Written = service;
-    const numbers =
-      decision.do === 'assign' ? numbersToWrite(service, decision.grants) : new Map<string, Port>();
+    const numbers = numbersToWrite(service, grants);
     try {
-      if (decision.do === 'assign' && decision.leaves.length > 0) {
+      if (leaves.length > 0) {
         now = await writeCondition(service, now, {
           reason: 'Pending',
-          message: `moves from ${decision.leaves.join(', ')}`,
+          message: `moves from ${leaves.join(', ')}`,
         });
       }
       if (numbers.size > 0) now = await writePorts(service, now, numbers);
-      const verdict = decision.do === 'ignore' ? undefined : decision.verdict;
       if (!shows(now, verdict)) now = await writeCondition(service, now, verdict);
     } catch (error) {
       return failed(service, now, [...new Set(numbers.values())], error);
@@ -139,7 +161,7 @@ export function createSettler(parts: { transport: Transport; events: EventRecord
   }
 
   return {
-    settle: carryOut,
+    settle,
     async look(address) {
       try {
         return toServiceView(await transport.request<RawService>({ method: 'GET', path: pathOf(address) }));
@@ -179,10 +201,7 @@ function conditionOf({ reason, message }: Verdict, before: ServiceView['conditio
 }
 
 /** By port identity, where the number differs from what the Service has. */
-function numbersToWrite(
-  service: ServiceView,
-  grants: Extract<Decision, { do: 'assign' }>['grants'],
-): ReadonlyMap<string, Port> {
+function numbersToWrite(service: ServiceView, grants: readonly PortGrant[]): ReadonlyMap<string, Port> {
   const numbers = new Map<string, Port>();
   for (const { number, ports } of grants) {
     for (const { name, port, protocol } of ports) {

@@ -1,4 +1,4 @@
-import { parseEntry } from '../allocation/entry.ts';
+import { formatEntry, parseEntry } from '../allocation/entry.ts';
 import type { Entry } from '../allocation/types.ts';
 import { TABLE } from '../api/names.ts';
 import type { KubeObject } from '../kube/transport.ts';
@@ -79,7 +79,20 @@ export function blockObject(options: {
   };
 }
 
-/** The entries that parse, of numbers that belong into the block. */
+/** The texts after these changes. */
+export function merged(
+  expected: Readonly<Record<string, string>>,
+  changes: ReadonlyMap<Port, Entry | undefined> = new Map(),
+): Record<string, string> {
+  const data = { ...expected };
+  for (const [port, entry] of changes) {
+    if (entry === undefined) delete data[port];
+    else data[port] = formatEntry(entry);
+  }
+  return data;
+}
+
+/** What parses of a block. */
 export function readableEntries(view: BlockView): [Port, Entry][] {
   const numbers = new Set(numbersOfBlock(view.name));
   return Object.entries(view.data).flatMap(([key, text]): [Port, Entry][] => {

@@ -10,6 +10,9 @@ export interface MetricsSource {
   waiting(): Iterable<{ readonly range: string; readonly reason: string }>;
   queue(): { readonly depth: number; readonly ages: { readonly longest: number; readonly sum: number } };
   tableSizes(): Iterable<readonly [string, number]>;
+  /** Active conflicts by kind. */
+  conflicts(): Iterable<readonly [string, number]>;
+  nodePortRangeSize(): number | undefined;
   /** ms since 1970 */
   lastSync(): number | undefined;
 }
@@ -20,6 +23,7 @@ export interface RangeCounts {
   readonly foreign: number;
   readonly coolingDown: number;
   readonly free: number;
+  readonly explicitOnlyFree: number;
   readonly outOfRange: number;
 }
 
@@ -30,6 +34,7 @@ export interface Metrics {
   allocated(range: string, outcome: (typeof OUTCOMES)[number]): void;
   took(seconds: number): void;
   released(range: string): void;
+  conflictSeen(kind: string): void;
   tableWrote(result: string): void;
   tableHealed(kind: string): void;
   eventDropped(): void;
@@ -88,6 +93,9 @@ export function createMetrics(): Metrics {
     ['range'],
     forgetRanges,
   );
+  const conflicts = counter(`${PREFIX}conflicts_total`, 'Conflicts seen for the first time, by kind.', [
+    'kind',
+  ]);
   const duration = histogram(
     `${PREFIX}allocation_duration_seconds`,
     'From a Service first seen needing ports to its ports written.',
@@ -135,6 +143,7 @@ export function createMetrics(): Metrics {
     allocated: (range, outcome) => allocations.inc({ range: labelOf(range), outcome }),
     took: (seconds) => duration.observe(seconds),
     released: (range) => releases.inc({ range: labelOf(range) }),
+    conflictSeen: (kind) => conflicts.inc({ kind }),
     tableWrote: (result) => tableWrites.inc({ result }),
     tableHealed: (kind) => tableHeals.inc({ kind }),
     eventDropped: () => eventsDropped.inc(),
@@ -183,6 +192,11 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
   perRange('cooling_down_ports', 'Node ports released a short time ago.', (c) => c.coolingDown);
   perRange('free_ports', 'Node ports that a new Service could get.', (c) => c.free);
   perRange(
+    'explicit_only_free_ports',
+    'Node ports that are free only to who asks for the number.',
+    (c) => c.explicitOnlyFree,
+  );
+  perRange(
     'out_of_range_ports',
     'Node ports of managed Services that their PortRange no longer contains.',
     (c) => c.outOfRange,
@@ -202,6 +216,18 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
   gauge(`${PREFIX}table_bytes`, 'Size of the table by block.', ['block'], (g) => {
     for (const [block, bytes] of source.tableSizes()) g.set({ block }, bytes);
   });
+  gauge(`${PREFIX}active_conflicts`, 'Conflicts that last, by kind.', ['kind'], (g) => {
+    for (const [kind, count] of source.conflicts()) g.set({ kind }, count);
+  });
+  gauge(
+    `${PREFIX}node_port_range_ports`,
+    "Size of the apiserver's own node port range; absent while unknown.",
+    [],
+    (g) => {
+      const size = source.nodePortRangeSize();
+      if (size !== undefined) g.set(size);
+    },
+  );
   gauge(`${PREFIX}last_sync_timestamp_seconds`, 'When everything was last looked at.', [], (g) =>
     g.set((source.lastSync() ?? 0) / 1_000),
   );

@@ -8,18 +8,21 @@ export interface Span {
 }
 
 /**
- * A set of ports as a bitset: membership is one read, "the lowest that is in this set and not in that one"
- * is one pass over 32 ports at a time. Treat it as a value: only its owner writes to `words`.
+ * A set of ports as a bitset: membership is one read, "the lowest that is in this set and not in that one" is one
+ * pass over 32 ports at a time, between the bounds of the set. Treat it as a value: only its owner adds and removes.
  */
 export interface PortSet {
   readonly words: Uint32Array;
+  /** Words outside `low`–`high` are 0. */
+  low: number;
+  high: number;
 }
 
 const WORDS = 65_536 / 32;
 
 /** The ports of all spans; they may touch or overlap. */
 export function portSet(spans: readonly Span[] = []): PortSet {
-  const set = { words: new Uint32Array(WORDS) };
+  const set: PortSet = { words: new Uint32Array(WORDS), low: WORDS, high: -1 };
   for (const { from, to = from } of spans) for (let port = from; port <= to; port++) add(set, port);
   return set;
 }
@@ -30,7 +33,10 @@ export function has(set: PortSet, port: Port): boolean {
 
 /** Adds in place: for the owner of a set that changes. */
 export function add(set: PortSet, port: Port): void {
-  set.words[port >>> 5] = (set.words[port >>> 5] ?? 0) | (1 << (port & 31));
+  const word = port >>> 5;
+  set.words[word] = (set.words[word] ?? 0) | (1 << (port & 31));
+  if (word < set.low) set.low = word;
+  if (word > set.high) set.high = word;
 }
 
 /** Removes in place: for the owner of a set that changes. */
@@ -38,33 +44,47 @@ export function remove(set: PortSet, port: Port): void {
   set.words[port >>> 5] = (set.words[port >>> 5] ?? 0) & ~(1 << (port & 31));
 }
 
+export function copyOf({ words, low, high }: PortSet): PortSet {
+  return { words: words.slice(), low, high };
+}
+
 export function union(a: PortSet, b: PortSet): PortSet {
-  return { words: a.words.map((word, i) => word | (b.words[i] ?? 0)) };
+  return combine(a, b, (x, y) => x | y);
 }
 
 export function without(a: PortSet, b: PortSet): PortSet {
-  return { words: a.words.map((word, i) => word & ~(b.words[i] ?? 0)) };
+  return combine(a, b, (x, y) => x & ~y);
 }
 
 export function intersection(a: PortSet, b: PortSet): PortSet {
-  return { words: a.words.map((word, i) => word & (b.words[i] ?? 0)) };
+  return combine(a, b, (x, y) => x & y);
+}
+
+function combine(a: PortSet, b: PortSet, of: (x: number, y: number) => number): PortSet {
+  const words = new Uint32Array(WORDS);
+  const set: PortSet = { words, low: Math.min(a.low, b.low), high: Math.max(a.high, b.high) };
+  for (let i = set.low; i <= set.high; i++) words[i] = of(a.words[i] ?? 0, b.words[i] ?? 0);
+  while (set.low <= set.high && words[set.low] === 0) set.low += 1;
+  while (set.low <= set.high && words[set.high] === 0) set.high -= 1;
+  return set;
 }
 
 export function isEmpty(set: PortSet): boolean {
-  return set.words.every((word) => word === 0);
+  for (let i = set.low; i <= set.high; i++) if (set.words[i] !== 0) return false;
+  return true;
 }
 
 /** How many ports are in the set. */
 export function sizeOf(set: PortSet): number {
   let size = 0;
-  for (const word of set.words) size += bitCount(word);
+  for (let i = set.low; i <= set.high; i++) size += bitCount(set.words[i] ?? 0);
   return size;
 }
 
 /** How many ports of `set` are not in `taken`. */
 export function countWithout(set: PortSet, taken: PortSet): number {
   let size = 0;
-  for (let i = 0; i < WORDS; i++) {
+  for (let i = set.low; i <= set.high; i++) {
     const word = set.words[i] ?? 0;
     if (word !== 0) size += bitCount(word & ~(taken.words[i] ?? 0));
   }
@@ -73,7 +93,7 @@ export function countWithout(set: PortSet, taken: PortSet): number {
 
 /** The ports in ascending order. */
 export function* portsOf(set: PortSet): Generator<Port> {
-  for (let i = 0; i < WORDS; i++) {
+  for (let i = set.low; i <= set.high; i++) {
     for (let word = set.words[i] ?? 0; word !== 0; word &= word - 1) yield i * 32 + lowestBit(word);
   }
 }
