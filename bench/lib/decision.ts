@@ -105,7 +105,9 @@ function microseconds(work: () => object): number {
 
 /** `used` numbers are held, the lowest of each range first; the Service asks the second range for one. */
 function snapshotWith(used: number, line: string): Snapshot {
-  const ranges = compileRanges(Array.from({ length: RANGES }, (_, i) => portRange(i)));
+  const ranges = compileRanges(
+    Array.from({ length: RANGES }, (_, i) => ({ object: portRange(i), assignmentSince: 0 })),
+  );
   const ledger = createLedger({ cooldownOf: () => 300_000 });
   const perRange = Math.ceil(used / RANGES);
   for (let i = 0; i < used; i++) {
@@ -131,7 +133,7 @@ function snapshotWith(used: number, line: string): Snapshot {
   const service = parsed(line);
   ledger.observe(undefined, service);
   const namespace = { key: service.namespace, uid: 'n', resourceVersion: '1', labels: { team: 'bench' } };
-  return { now: NOW, service, namespace, ranges, ledger };
+  return { now: NOW, seed: '', service, namespace, ranges, ledger };
 }
 
 /** The same cluster; the Service is one of those that hold a number. */

@@ -83,7 +83,7 @@ export function released(entry: Entry, now: Millis, cooldown: Millis): Entry {
 }
 
 /** The history that a new owner's entry inherits from the one it replaces. */
-function previousOwners(before: Entry | undefined, newOwner: string): readonly PreviousOwner[] {
+export function previousOwners(before: Entry | undefined, newOwner: string): readonly PreviousOwner[] {
   if (before === undefined) return [];
   const earlier = before.previous ?? [];
   if (before.service === newOwner) return earlier;

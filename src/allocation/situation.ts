@@ -34,6 +34,8 @@ export interface Situation extends Snapshot {
   readonly slots: readonly Slot[];
   /** The table's entries of this Service, reservations included. */
   readonly entries: ReadonlyMap<Port, Entry>;
+  /** What its condition says that it holds. */
+  readonly told: readonly Port[];
   /** The range that what it holds was granted from, when it holds anything and that is known. */
   readonly grantedFrom: string | undefined;
   /** The request that was honoured, when it holds anything and that is recorded. */
@@ -79,6 +81,7 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
     owner,
     slots,
     entries,
+    told: told?.numbers ?? [],
     grantedFrom,
     honoured,
     requestChanged,

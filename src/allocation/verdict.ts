@@ -20,12 +20,12 @@ export function servedVerdict(situation: Situation, name: string, grants: readon
   return { reason: servedReason(situation, grants), message: `${holds} from ${name}` };
 }
 
-/** Adopted: nothing was written. `Assigned` stays once it is shown; else our mark on a number tells. */
-function servedReason({ service, slots }: Situation, grants: readonly PortGrant[]): 'Assigned' | 'Adopted' {
+/** Adopted: nothing was written. `Assigned` stays once it is shown for these numbers; else our mark on one tells. */
+function servedReason({ service, told }: Situation, grants: readonly PortGrant[]): 'Assigned' | 'Adopted' {
   const unchanged = grants.every(({ number, ports }) => ports.every(({ nodePort }) => nodePort === number));
   if (!unchanged) return 'Assigned';
-  const allHeld = slots.every(({ state }) => state === 'held');
-  if (allHeld && service.condition?.reason === 'Assigned') return 'Assigned';
+  const isTold = grants.every(({ number }) => told.includes(number));
+  if (isTold && service.condition?.reason === 'Assigned') return 'Assigned';
   return service.ports.some(({ owner }) => owner === FIELD_MANAGER) ? 'Assigned' : 'Adopted';
 }
 

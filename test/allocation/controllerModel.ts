@@ -73,7 +73,11 @@ export function startController(outside: Outside, watcher: Watcher) {
 
   function concerns(service: ServiceView): boolean {
     const holds = ledger.entriesOf(service.uid).size > 0;
-    return service.condition !== undefined || readRequest(service) !== null || holds;
+    return (
+      service.condition !== undefined ||
+      readRequest(service, outside.namespace(service.namespace), outside.ranges()) !== null ||
+      holds
+    );
   }
 
   function inOrder(services: readonly ServiceView[]): ServiceView[] {
@@ -126,6 +130,7 @@ export function startController(outside: Outside, watcher: Watcher) {
     const decision = decisionFor(service);
     watcher.decided(service, decision, cache);
     ledger.fold(service, decision, now());
+    if (decision.do === 'defer') return;
     const verdict = decision.do === 'ignore' ? undefined : decision.verdict;
     if (decision.do === 'assign' && writesOf(service, decision).size > 0)
       jobs.set(service.key, { service, decision, step: 'service' });
@@ -134,7 +139,7 @@ export function startController(outside: Outside, watcher: Watcher) {
 
   function decisionFor(service: ServiceView): Decision {
     const namespace = outside.namespace(service.namespace);
-    return decide({ now: now(), service, namespace, ranges: outside.ranges(), ledger });
+    return decide({ now: now(), seed: '', service, namespace, ranges: outside.ranges(), ledger });
   }
 
   /** The next write for the Service. Whatever comes of it, the Service is looked at again. */
@@ -143,7 +148,7 @@ export function startController(outside: Outside, watcher: Watcher) {
     if (job === undefined) return;
     jobs.delete(key);
     const { service, decision, step } = job;
-    const shown = decision.do === 'ignore' ? undefined : decision.verdict;
+    const shown = decision.do === 'ignore' || decision.do === 'defer' ? undefined : decision.verdict;
     if (step === 'condition' || decision.do !== 'assign') {
       watcher.condition(service, shown);
       outside.persist(() => void cluster.patchCondition(key, service.resourceVersion, shown));

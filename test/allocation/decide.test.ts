@@ -174,8 +174,9 @@ describe('several ports', () => {
 
 describe('bad input changes nothing and quotes the text', () => {
   test.each([
-    ['a,b', '"a,b"'],
-    ['auto', '"auto"'],
+    ['a,B', '"B"'],
+    ['a,auto', '"a,auto"'],
+    ['a,', '""'],
     ['Team_A', '"Team_A"'],
     ['', 'is empty'],
     ['a\nb', '"a\\nb"'],

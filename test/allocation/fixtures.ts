@@ -1,7 +1,7 @@
 /** Small builders, so that a test shows only what it is about. */
 import { decide } from '../../src/allocation/decide.ts';
 import { createLedger, type Ledger } from '../../src/allocation/ledger.ts';
-import { compileRanges } from '../../src/allocation/range.ts';
+import { compileRanges, type RangeSource } from '../../src/allocation/range.ts';
 import type { Decision, Entry } from '../../src/allocation/types.ts';
 import { type PortRange, type PortRangeSpec, portRangeApiVersion } from '../../src/api/portRange.ts';
 import { ANNOTATION } from '../../src/api/names.ts';
@@ -37,6 +37,7 @@ export function service(
     healthCheckNodePort: 0,
     allocatesNodePorts: true,
     annotations: asks,
+    labels: {},
     ...rest,
   };
 }
@@ -52,13 +53,18 @@ export function carriedOut(before: ServiceView, decision: Decision): ServiceView
     return nodePort === p.nodePort ? p : { ...p, nodePort, owner: 'nodeport-manager' };
   });
   const { condition: _, ...bare } = before;
-  return decision.do === 'ignore'
+  return decision.do === 'ignore' || decision.do === 'defer'
     ? { ...bare, ports }
     : { ...bare, ports, condition: showing(decision.verdict) };
 }
 
 export function showing({ reason, message }: Verdict): NonNullable<ServiceView['condition']> {
   return { status: REASONS[reason].status, reason, message, lastTransitionTime: '' };
+}
+
+/** As the cache keeps them; since when they are automatic is not known. */
+export function sources(objects: Iterable<PortRange>): RangeSource[] {
+  return Array.from(objects, (object) => ({ object, assignmentSince: 0 }));
 }
 
 /** Ranges by name; the first is the oldest. */
@@ -79,7 +85,7 @@ export function ranges(specs: Readonly<Record<string, Partial<PortRangeSpec>>>):
 
 /** A ledger, the ranges, and what the controller does with one Service at a time. */
 export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = { r: {} }) {
-  let compiled = compileRanges(ranges(specs));
+  let compiled = compileRanges(sources(ranges(specs)));
   const ledger: Ledger = createLedger({ cooldownOf: (name) => compiled.get(name)?.cooldown ?? 0 });
   const seen = new Map<string, ServiceView>();
   const labels = new Map<string, string>();
@@ -88,7 +94,7 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
     now: NOW,
     labels,
     setRanges(next: Readonly<Record<string, Partial<PortRangeSpec>>>): void {
-      compiled = compileRanges(ranges(next));
+      compiled = compileRanges(sources(ranges(next)));
     },
     /** The watch shows the Service. */
     see(view: ServiceView): ServiceView {
@@ -103,7 +109,7 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
     },
     ask(view: ServiceView): Decision {
       const namespace = { key: 'a', uid: 'a', resourceVersion: '1', labels: Object.fromEntries(labels) };
-      return decide({ now: self.now, service: view, namespace, ranges: compiled, ledger });
+      return decide({ now: self.now, seed: '', service: view, namespace, ranges: compiled, ledger });
     },
     /** Decides and reserves. */
     fold(view: ServiceView): Decision {

@@ -110,7 +110,7 @@ describe('a holder', () => {
   test('whose request becomes malformed keeps what it holds, and says so', () => {
     const d = desk();
     const web = d.serve(service(['http:80 31000']));
-    const broken = d.serve({ ...web, annotations: { 'nodeport-manager.io/range': 'r,s' } });
+    const broken = d.serve({ ...web, annotations: { 'nodeport-manager.io/range': 'R!' } });
     expect(numbers(broken)).toEqual([30_100]);
     expect(broken.condition?.message).toMatch(/^holds http 30100 from r; /);
     expect(d.ledger.entry(30_100)?.state).toBe('Held');
@@ -221,7 +221,7 @@ describe('the table is lost while a holder is refused something', () => {
 
   test('a malformed request: what it holds is in the table again, and the next request moves nobody', () => {
     const d = desk({ r: {}, s: { ranges: [{ from: 30_200 }] } });
-    const broken = d.serve(service(['http:80 30100'], { range: 'r,s', condition: told }));
+    const broken = d.serve(service(['http:80 30100'], { range: 'R', condition: told }));
     expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', uid: 'uid-web', range: 'r', request: '' });
     expect(
       numbers(d.serve({ ...broken, ...service(['http:80 30100'], { range: 's' }), condition: told })),

@@ -204,7 +204,7 @@ export function createInvariants(stage: Stage): Invariants {
       );
       inOrder(view, decision, cache);
     }
-    if (decision.do !== 'ignore') {
+    if (decision.do !== 'ignore' && decision.do !== 'defer') {
       const { message } = decision.verdict;
       const expected = decision.do === 'refuse' ? undefined : decision.grants.map(({ number }) => number);
       if (expected !== undefined)
@@ -290,10 +290,14 @@ export function createInvariants(stage: Stage): Invariants {
       ...detail,
       decision,
     });
-    check(decision.do === 'ignore' || shows(view, decision.verdict), 'deciding again says the same', {
-      ...detail,
-      decision,
-    });
+    check(
+      decision.do === 'ignore' || decision.do === 'defer' || shows(view, decision.verdict),
+      'deciding again says the same',
+      {
+        ...detail,
+        decision,
+      },
+    );
   }
 
   function isResting(number: number): boolean {

@@ -1,18 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import {
-  admits,
+  admitsNamespace,
   compileRanges,
   matches,
-  needsLabels,
   parseDuration,
   type Range,
 } from '../../src/allocation/range.ts';
 import type { PortRangeSpec } from '../../src/api/portRange.ts';
 import { format } from '../../src/ports/portSet.ts';
-import { ranges } from './fixtures.ts';
+import { ranges, sources } from './fixtures.ts';
 
 function compile(specs: Readonly<Record<string, Partial<PortRangeSpec>>>): (name: string) => Range {
-  const compiled = compileRanges(ranges(specs));
+  const compiled = compileRanges(sources(ranges(specs)));
   return (name) => compiled.get(name) as Range;
 }
 
@@ -61,7 +60,7 @@ describe('what a range can give', () => {
       metadata: { ...range.metadata, creationTimestamp: '2026-01-01T00:00:00Z' },
     }));
     for (const order of [twins, twins.toReversed()]) {
-      const compiled = compileRanges(order);
+      const compiled = compileRanges(sources(order));
       expect(format(compiled.get('a')?.effective as never)).toBe('30100-30109');
       expect(format(compiled.get('z')?.effective as never)).toBe('');
     }
@@ -91,27 +90,22 @@ describe('whom a range admits', () => {
   const range = (spec: Partial<PortRangeSpec>): Range => compile({ r: spec })('r');
 
   test('everybody, when neither names nor a selector are given', () => {
-    expect(admits(range({}), 'a', undefined)).toBe(true);
+    expect(admitsNamespace(range({}), 'a', undefined)).toBe(true);
   });
 
   test('only who is named, or matched', () => {
     const named = range({ namespaces: ['b'] });
-    expect([admits(named, 'a', red), admits(named, 'b', undefined)]).toEqual([false, true]);
+    expect([admitsNamespace(named, 'a', red), admitsNamespace(named, 'b', undefined)]).toEqual([false, true]);
     const both = range({ namespaces: ['b'], namespaceSelector: { matchLabels: { team: 'red' } } });
-    expect([admits(both, 'a', red), admits(both, 'b', undefined), admits(both, 'a', undefined)]).toEqual([
-      true,
-      true,
-      false,
-    ]);
-    expect([needsLabels(both, 'a'), needsLabels(both, 'b'), needsLabels(named, 'a')]).toEqual([
-      true,
-      false,
-      false,
-    ]);
+    expect([
+      admitsNamespace(both, 'a', red),
+      admitsNamespace(both, 'b', undefined),
+      admitsNamespace(both, 'a', undefined),
+    ]).toEqual([true, true, false]);
   });
 
   test('an empty selector admits every namespace', () => {
-    expect(admits(range({ namespaceSelector: {} }), 'a', { ...red, labels: {} })).toBe(true);
+    expect(admitsNamespace(range({ namespaceSelector: {} }), 'a', { ...red, labels: {} })).toBe(true);
   });
 });
 

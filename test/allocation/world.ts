@@ -2,6 +2,7 @@
  * A small world for traces: a cluster with people in it, our controller, and time. Actions happen to it one by one;
  * the invariants look at every decision and every write, and at the whole once it has settled.
  */
+import { sources } from './fixtures.ts';
 import { compileRanges, type Range } from '../../src/allocation/range.ts';
 import { type PortRange, type PortRangeSpec, portRangeApiVersion } from '../../src/api/portRange.ts';
 import { createCluster, type NewService, type PortSpec, type ServiceType } from './cluster.ts';
@@ -115,7 +116,7 @@ export function createWorld(crash?: CrashPoint) {
   }
 
   function rangesChanged(): void {
-    compiled = compileRanges(objects.values());
+    compiled = compileRanges(sources(objects.values()));
     run((model) => model.touchAll());
   }
 

@@ -59,9 +59,10 @@ describe('what a condition says that a Service holds', () => {
     });
   });
 
-  test('is read back out of range, where no range gave it', () => {
+  test('is read back out of range, with the range it was granted from', () => {
     expect(readHoldings('holds http 31234 outside team-a: PortRange "team-a" does not exist')).toEqual({
       numbers: [31_234],
+      range: 'team-a',
     });
   });
 
@@ -105,7 +106,7 @@ describe('what a condition says that a Service holds', () => {
         const names = namedNumbers(list.map(([name, number]) => [port(name, 80), number] as const));
         expect(readHoldings(`holds ${names} ${inside ? 'from' : 'outside'} ${range}${rest}`)).toEqual({
           numbers: list.map(([, number]) => number),
-          ...(inside ? { range } : {}),
+          range,
         });
       }),
     );

@@ -44,6 +44,7 @@ describe('the projection of a Service', () => {
   test('keeps what decides about ports', () => {
     expect(toServiceView(raw())).toEqual({
       key: 'a-dev/web',
+      labels: {},
       namespace: 'a-dev',
       name: 'web',
       uid: 'u1',
