@@ -78,7 +78,7 @@ export interface World {
   errors(): Promise<string[]>;
 }
 
-export const TYPES = {
+const TYPES = {
   json: 'application/json-patch+json',
   merge: 'application/merge-patch+json',
   strategic: 'application/strategic-merge-patch+json',

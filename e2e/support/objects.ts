@@ -71,7 +71,7 @@ export interface Entry {
   previous?: { service: string; from: string; to: string }[];
 }
 
-export const SYSTEM = 'nodeport-manager-system';
+const SYSTEM = 'nodeport-manager-system';
 export const CONDITION = 'nodeport-manager.io/Allocated';
 export const RANGE_ANNOTATION = 'nodeport-manager.io/range';
 export const RANGES = '/apis/nodeport-manager.io/v1alpha1/portranges';

@@ -3,7 +3,7 @@ export const NAME = 'nodeport-manager';
 export const PREFIX = 'nodeport-manager.io/';
 
 /** Field manager of every write; Kubernetes records it in managedFields. */
-export const FIELD_MANAGER = NAME;
+export const FIELD_MANAGER = 'nodeport-manager';
 
 /** The condition on Services: `kubectl wait --for=condition=nodeport-manager.io/Allocated svc/web`. */
 export const CONDITION_TYPE = `${PREFIX}Allocated`;

@@ -8,7 +8,7 @@ import { portRangeApiVersion } from '../api/portRange.ts';
 import type { EventRecorder, EventRegarding } from '../kube/events.ts';
 import { format, has, intersection, type Port, portsOf } from '../ports/portSet.ts';
 
-export const CONFLICT_KINDS = [
+const CONFLICT_KINDS = [
   'foreign_in_range',
   'out_of_range',
   'port_taken',
@@ -40,7 +40,7 @@ export interface ConflictSources {
 }
 
 /** Everything that is in conflict now. */
-export function findConflicts({ ranges, ledger, taken, drifting }: ConflictSources): Conflict[] {
+function findConflicts({ ranges, ledger, taken, drifting }: ConflictSources): Conflict[] {
   const view = ledger();
   if (view === undefined) return [];
   return [

@@ -39,7 +39,7 @@ function startingAt(set: PortSet, first: Port): PortSet {
 }
 
 /** FNV-1a with a final mix: 32 bits, the same on every machine. Not for secrets. */
-export function hash(text: string): number {
+function hash(text: string): number {
   let h = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) h = Math.imul(h ^ text.charCodeAt(i), 0x01000193);
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);

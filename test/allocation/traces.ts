@@ -20,14 +20,14 @@ const PORTS: readonly (readonly PortSpec[])[] = [
   [tcp('dns', 53), udp('dns-udp', 53)],
   [tcp('none', 80), tcp('abcdefghij-1234', 443), udp('from', 81)],
 ];
-export const NAMESPACES = ['one', 'two'] as const;
-export const RANGES = ['a', 'b', 'c'] as const;
+const NAMESPACES = ['one', 'two'] as const;
+const RANGES = ['a', 'b', 'c'] as const;
 
 const i = fc.nat(11);
 const pick = fc.nat(23);
 const ports = fc.constantFrom(...PORTS);
 const type = fc.constantFrom<ServiceType>('NodePort', 'NodePort', 'NodePort', 'LoadBalancer', 'ClusterIP');
-export const request = fc.oneof(
+const request = fc.oneof(
   { weight: 8, arbitrary: fc.constantFrom<string>(...RANGES) },
   { weight: 1, arbitrary: fc.constantFrom(' a ', 'none', 'nowhere', 'a,b', 'auto', '', 'ÄÖ') },
   { weight: 2, arbitrary: fc.constant(undefined) },
@@ -51,7 +51,7 @@ const newService: fc.Arbitrary<NewService> = fc.record(
 const span = fc
   .tuple(fc.integer({ min: SPACE.from, max: SPACE.to - 4 }), fc.nat(4))
   .map(([from, length]) => ({ from, to: from + length }));
-export const rangeSpec: fc.Arbitrary<PortRangeSpec> = fc.record(
+const rangeSpec: fc.Arbitrary<PortRangeSpec> = fc.record(
   {
     ranges: fc.array(span, { minLength: 1, maxLength: 2 }),
     excluded: fc.array(span, { maxLength: 1 }),
