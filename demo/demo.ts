@@ -17,6 +17,7 @@ import {
   print,
   printRanges,
   printRefused,
+  printRequests,
   printServices,
   progress,
   say,
@@ -24,9 +25,12 @@ import {
 import {
   LATE,
   LEAVES,
+  namespaceDefault,
   namespaceManifests,
   NEW,
   OLD,
+  OLDER,
+  OTHER_WAYS,
   rangeManifests,
   rangeNames,
   REFUSED,
@@ -65,6 +69,7 @@ async function main(): Promise<void> {
   try {
     const stage = await setUp();
     await theTeamsMoveIn(stage);
+    await everyWayToAsk(stage);
     await oneLeaves(stage);
     await theControllerIsKilled(stage);
     await someMetrics(stage);
@@ -87,7 +92,7 @@ async function setUp(): Promise<Stage> {
   heading('2  The cluster as it is found');
   await apply(cluster, [...namespaceManifests(), ...OLD.map(serviceManifest)]);
   say(
-    'Four Services are there already. default/monitoring asks for nothing and sits in a segment. Two have numbers that ' +
+    'Five Services are there already. default/monitoring asks for nothing and sits in a segment. Two have numbers that ' +
       'somebody pinned by hand. One has a health check node port, inside a segment.',
   );
 
@@ -117,7 +122,7 @@ async function setUp(): Promise<Stage> {
 }
 
 async function theTeamsMoveIn({ cluster, world }: Stage): Promise<void> {
-  heading('4  Three teams, a segment each');
+  heading('4  Three teams, a segment each, and one for everybody');
   await apply(cluster, rangeManifests());
   await expected(world, OLD);
   const started = performance.now();
@@ -140,8 +145,27 @@ async function theTeamsMoveIn({ cluster, world }: Stage): Promise<void> {
   printRefused(world.services.values());
 }
 
+async function everyWayToAsk({ cluster, world }: Stage): Promise<void> {
+  heading('6  Other ways to ask');
+  await apply(cluster, [namespaceDefault()]);
+  await expected(world, [OLDER]);
+  // One after the other: who asks for a number that another one has waits for it.
+  for (const row of OTHER_WAYS) {
+    await apply(cluster, [serviceManifest(row)]);
+    await world.until(() => (world.services.has(row.key) ? undefined : `${row.key} is not there`));
+    await expected(world, [row]);
+  }
+  printRequests([...OTHER_WAYS, OLDER].map(({ key }) => known(world, key)));
+  say(
+    'The namespace d-prod has the default shared: d-prod/web follows it, d-prod/own-way does not, and d-prod/older, ' +
+      'which was there before it, is not moved. 30250 is given only to who asks for that number.',
+    '  ',
+    'dim',
+  );
+}
+
 async function oneLeaves({ client, world }: Stage): Promise<void> {
-  heading('6  A Service is deleted, and the first in line is served');
+  heading('7  A Service is deleted, and the first in line is served');
   const [before, waits] = [known(world, LEAVES), known(world, SERVED_NEXT)];
   say(
     `${LEAVES} has ${portsText(before)}; ${SERVED_NEXT} waits and has ${portsText(waits)} meanwhile, a random number.`,
@@ -165,7 +189,7 @@ async function oneLeaves({ client, world }: Stage): Promise<void> {
 }
 
 async function theControllerIsKilled({ cluster, controller, world }: Stage): Promise<void> {
-  heading('7  The controller is killed, and starts again');
+  heading('8  The controller is killed, and starts again');
   await controller.idle();
   const before = new Map(world.services);
   const pid = controller.pid();
@@ -190,7 +214,7 @@ async function theControllerIsKilled({ cluster, controller, world }: Stage): Pro
 }
 
 async function someMetrics({ controller }: Stage): Promise<void> {
-  heading('8  Metrics');
+  heading('9  Metrics');
   const interesting =
     /^nodeport_manager_(range_(allocated|free)_ports|range_usage_ratio|pending_services|allocations_total)/;
   const lines = (await controller.metrics()).split('\n').filter((line) => interesting.test(line));
@@ -204,6 +228,7 @@ function whatToTry({ cluster, controller }: Stage): void {
   for (const line of [
     `export KUBECONFIG=${cluster.kubeconfig('admin')} PATH=${dirname(cluster.kubectlPath)}:$PATH`,
     'kubectl get npr',
+    'kubectl delete service -n b-stage exact; kubectl get service -n b-prod same -o yaml',
     'kubectl annotate service -n a-dev typo nodeport-manager.io/range=team-a --overwrite',
     `kubectl patch npr team-c --type=merge -p '{"spec":{"ranges":[{"from":30300,"to":30309}]}}'`,
     `kubectl wait -n c-prod service/mail --for=condition=nodeport-manager.io/Allocated`,
@@ -263,12 +288,18 @@ async function expected(world: World, rows: readonly ServiceRow[]): Promise<void
 /** Resolves when the status of each range says what its Services show. */
 async function counted(world: World): Promise<void> {
   await world.until(() => {
-    const late = rangesOf(world).filter(({ metadata, status }) => {
-      const asking = [...world.services.values()].filter(
-        ({ annotations }) => annotations[ANNOTATION.range] === metadata.name,
+    const services = [...world.services.values()];
+    const late = rangesOf(world).filter(({ metadata: { name }, status }) => {
+      const waiting = services.filter(
+        ({ annotations, condition }) =>
+          condition?.status === 'False' && annotations[ANNOTATION.range]?.split(',')[0] === name,
       );
-      const waiting = asking.filter(({ condition }) => condition?.status === 'False');
-      const inside = asking.filter((s) => isServed(s) && s.condition?.reason !== 'HeldOutOfRange');
+      const inside = services.filter(
+        ({ condition }) =>
+          condition?.status === 'True' &&
+          condition.reason !== 'HeldOutOfRange' &&
+          condition.message.includes(` from ${name}`),
+      );
       const held = new Set(inside.flatMap(({ ports }) => ports.map(({ nodePort }) => nodePort)));
       return status?.pending !== waiting.length || status.allocated !== held.size;
     });

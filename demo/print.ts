@@ -1,5 +1,6 @@
 /** What the demo shows and how: 100 columns, colour on a terminal unless NO_COLOR is set. */
 import { stripVTControlCharacters, styleText } from 'node:util';
+import { ANNOTATION } from '../src/api/names.ts';
 import type { PortRange, PortSpan } from '../src/api/portRange.ts';
 import { isReason, REASONS } from '../src/api/reasons.ts';
 import { byAge, numbersOf, portLabel, type ServicePort, type ServiceView } from '../src/api/service.ts';
@@ -102,6 +103,20 @@ export function printServices(services: Iterable<ServiceView>): void {
       condition === undefined ? paint('dim', 'not managed') : stateOf(service),
     );
     if (condition?.reason === 'HeldOutOfRange') say(condition.message, '      ', 'dim');
+  }
+}
+
+/** What each asks for, and what its condition says to that. */
+export function printRequests(services: Iterable<ServiceView>): void {
+  for (const service of services) {
+    const { key, annotations, condition } = service;
+    const asks = Object.values(ANNOTATION)
+      .filter((name) => annotations[name] !== undefined)
+      .map((name) => `${name.slice(name.indexOf('/') + 1)}=${annotations[name]}`);
+    print(
+      `  ${key.padEnd(16)}${asks.join(' ').padEnd(34)}${stateOf(service) || paint('dim', 'not managed')}`,
+    );
+    say(condition?.message ?? `has ${portsText(service)}`, '      ', 'dim');
   }
 }
 

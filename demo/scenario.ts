@@ -7,8 +7,10 @@ import type { Reason } from '../src/api/reasons.ts';
 export interface ServiceRow {
   readonly key: string;
   readonly ports: string;
-  /** Absent: the Service asks for nothing. */
+  /** What it asks for; with neither, nothing. */
   readonly range?: string;
+  /** The annotation `ports`: exact numbers. */
+  readonly wants?: string;
   /** Default NodePort. */
   readonly type?: 'LoadBalancer';
   /** Makes a LoadBalancer keep client addresses, which takes one more number for its health check. */
@@ -33,6 +35,8 @@ export const OLD: readonly ServiceRow[] = [
     healthCheckNodePort: 30105,
     expect: SERVED,
   },
+  // Its namespace has no default yet.
+  { key: 'd-prod/older', ports: 'http:80', expect: [] },
 ];
 
 /** What the ranges can serve. Team C's is full then. */
@@ -63,6 +67,20 @@ export const REFUSED: readonly ServiceRow[] = [
   { key: 'a-dev/typo', range: 'taem-a', ports: 'http:80', expect: ['RangeNotFound'] },
 ];
 
+/** Ways to ask other than by the name of one range. */
+export const OTHER_WAYS: readonly ServiceRow[] = [
+  { key: 'c-prod/spare', range: 'team-c,shared', ports: 'http:80', expect: SERVED },
+  { key: 'a-dev/any', range: 'auto', ports: 'http:80', expect: SERVED },
+  { key: 'b-prod/portal', range: 'team-b', wants: 'https=30250', ports: 'https:443 http:80', expect: SERVED },
+  { key: 'b-stage/exact', wants: '30215', ports: 'http:80', expect: SERVED },
+  { key: 'b-prod/same', range: 'team-b', wants: '30215', ports: 'http:80', expect: ['PortTaken'] },
+  { key: 'd-prod/web', ports: 'http:80', expect: SERVED },
+  { key: 'd-prod/own-way', range: 'none', ports: 'http:80', expect: [] },
+];
+
+/** Of them, what the default of its namespace did not move. */
+export const OLDER: ServiceRow = { key: 'd-prod/older', ports: '', expect: ['HeldOutOfRange', 'Adopted'] };
+
 /** Deleted while somebody waits for its number, who is then served. */
 export const LEAVES = 'c-prod/auth';
 export const SERVED_NEXT = 'c-batch/report';
@@ -77,6 +95,7 @@ const NAMESPACES: Readonly<Record<string, string>> = {
   'b-stage': 'b',
   'c-prod': 'c',
   'c-batch': 'c',
+  'd-prod': 'd',
 };
 
 const RANGES: Readonly<Record<string, PortRangeSpec>> = {
@@ -87,10 +106,13 @@ const RANGES: Readonly<Record<string, PortRangeSpec>> = {
   },
   'team-b': {
     ranges: [{ from: 30200, to: 30219 }, { from: 30250 }],
+    explicitOnly: [{ from: 30250 }],
     namespaceSelector: { matchLabels: { team: 'b' } },
   },
   // No cooldown: a released number is given on at once. (By default it rests for 5 minutes.)
   'team-c': { ranges: [{ from: 30300, to: 30305 }], namespaces: ['c-prod', 'c-batch'], cooldown: '0s' },
+  // For everybody, tried last, and a Service's number follows from its name.
+  shared: { ranges: [{ from: 30500, to: 30519 }], priority: -1, strategy: 'Hash' },
 };
 
 export const rangeNames = Object.keys(RANGES);
@@ -103,6 +125,16 @@ export function namespaceManifests(): object[] {
   }));
 }
 
+/** The same namespace, with a default for its Services. */
+export function namespaceDefault(): object {
+  const annotations = { [ANNOTATION.range]: 'shared' };
+  return {
+    apiVersion: 'v1',
+    kind: 'Namespace',
+    metadata: { name: 'd-prod', labels: { team: 'd' }, annotations },
+  };
+}
+
 export function rangeManifests(): object[] {
   return Object.entries(RANGES).map(([name, spec]) => ({
     apiVersion: portRangeApiVersion,
@@ -112,15 +144,19 @@ export function rangeManifests(): object[] {
   }));
 }
 
-export function serviceManifest({ key, range, ports, type, healthCheckNodePort }: ServiceRow): object {
+export function serviceManifest({ key, range, wants, ports, type, healthCheckNodePort }: ServiceRow): object {
   const [namespace, name] = key.split('/');
+  const annotations = {
+    ...(range === undefined ? {} : { [ANNOTATION.range]: range }),
+    ...(wants === undefined ? {} : { [ANNOTATION.ports]: wants }),
+  };
   return {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: {
       namespace,
       name,
-      ...(range === undefined ? {} : { annotations: { [ANNOTATION.range]: range } }),
+      annotations,
     },
     spec: {
       type: type ?? 'NodePort',
