@@ -11,6 +11,7 @@ import {
   type Entry,
   keyOf,
   type Metadata,
+  type Namespace,
   numbersOf,
   type PortRange,
   RANGES,
@@ -40,6 +41,7 @@ const SOURCES = {
   Service: '/api/v1/services',
   ConfigMap: TABLE,
   PortRange: RANGES,
+  Namespace: '/api/v1/namespaces',
 } as const;
 
 export async function startChecker(cluster: Cluster): Promise<Checker> {
@@ -56,6 +58,7 @@ export async function startChecker(cluster: Cluster): Promise<Checker> {
   await Promise.all([
     follow<Service>(client, SOURCES.Service, stop.signal, (r) => record({ kind: 'Service', ...r })),
     follow<ConfigMap>(client, SOURCES.ConfigMap, stop.signal, (r) => record({ kind: 'ConfigMap', ...r })),
+    follow<Namespace>(client, SOURCES.Namespace, stop.signal, (r) => record({ kind: 'Namespace', ...r })),
     follow<PortRange>(client, SOURCES.PortRange, stop.signal, (r) => record({ kind: 'PortRange', ...r })),
   ]);
 

@@ -68,6 +68,18 @@ const range = (spec: RangeSpec, name = 'r'): Recorded => ({
   at: 0,
 });
 
+/** The Namespace `a`, with or without a default. */
+const namespace = (value?: string): Recorded => ({
+  kind: 'Namespace',
+  object: {
+    metadata: metadata('a', {
+      annotations: value === undefined ? {} : { 'nodeport-manager.io/range': value },
+    }),
+  },
+  deleted: false,
+  at: 0,
+});
+
 const block = (data: Record<string, Partial<Entry> | string>): Recorded => ({
   kind: 'ConfigMap',
   object: {
@@ -152,6 +164,25 @@ describe('the checker finds', () => {
       'No theft: a/w (revision 2) does not ask and was written',
     ]);
     expect(verdictOn(theirs(web('w', 1, { ...silent, message: '' })), ours(web('w', 1, silent)))).toEqual([]);
+  });
+
+  test('a Service that no default reaches', () => {
+    const silent = { range: null };
+    const written = [theirs(web('w', 31000, silent)), ours(web('w', 30100, silent))];
+    const violation = ['No theft: a/w (revision 3) does not ask and was written'];
+    const automatic = { ranges: [{ from: 30100 }], assignment: 'Automatic' };
+    expect(verdictOn(theirs(namespace('r')), ...written)).toEqual([]);
+    expect(verdictOn(theirs(namespace()), ...written)).toEqual(violation);
+    expect(verdictOn(theirs(namespace('none')), ...written)).toEqual(violation);
+    expect(verdictOn(theirs(range(automatic)), ...written)).toEqual([]);
+    expect(verdictOn(theirs(range({ ...automatic, namespaces: ['b'] })), ...written)).toEqual(violation);
+    expect(
+      verdictOn(
+        theirs(namespace('r')),
+        theirs(web('w', 31000, { range: 'none' })),
+        ours(web('w', 30100, { range: 'none' })),
+      ),
+    ).toEqual(violation);
   });
 
   test('a number taken that another manager owns', () => {

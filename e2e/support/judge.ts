@@ -7,7 +7,8 @@
  *               frees the old one of an update before that is stored, kubernetes/kubernetes registry/store.go.)
  *   Sticky      what a Service was told to hold, no write of the controller takes from it, unless its own
  *               annotations have changed since
- *   No theft    no write of the controller to a Service that never asked, nor to a number that another manager owns
+ *   No theft    no write of the controller to a Service that nothing reaches (no annotation of its own, no default of its
+ *               Namespace, no Automatic PortRange) or that says none, nor to a number that another manager owns
  *   In segment  what a Service is told to hold `from` a range is on the Service and in that range
  *   One owner   the table never passes a number on, or to rest, while its owner lives and has it
  */
@@ -17,8 +18,10 @@ import {
   type ConfigMap,
   type Entry,
   keyOf,
+  type Namespace,
   numbersOf,
   type PortRange,
+  PORTS_ANNOTATION,
   RANGE_ANNOTATION,
   type RangeSpec,
   type Service,
@@ -27,6 +30,7 @@ import {
 export type Recorded =
   | ({ kind: 'Service' } & Revision<Service>)
   | ({ kind: 'ConfigMap' } & Revision<ConfigMap>)
+  | ({ kind: 'Namespace' } & Revision<Namespace>)
   | ({ kind: 'PortRange' } & Revision<PortRange>);
 
 interface World {
@@ -37,6 +41,8 @@ interface World {
   readonly told: Map<string, Map<number, string>>;
   /** The two latest specs of each PortRange: a decision may be one revision behind. */
   readonly ranges: Map<string, RangeSpec[]>;
+  /** The two latest defaults of each Namespace. */
+  readonly defaults: Map<string, (string | undefined)[]>;
   readonly table: Map<number, Entry>;
   readonly violations: string[];
 }
@@ -51,6 +57,7 @@ export function judge(
     holders: new Map(),
     told: new Map(),
     ranges: new Map(),
+    defaults: new Map(),
     table: new Map(),
     violations: [],
   };
@@ -60,6 +67,7 @@ export function judge(
   for (const revision of inOrder) {
     if (revision.kind === 'Service') judgeService(world, revision, isOurs(revision));
     else if (revision.kind === 'ConfigMap') judgeBlock(world, revision, isOurs(revision));
+    else if (revision.kind === 'Namespace') noteDefault(world, revision);
     else noteRange(world, revision);
   }
   return world.violations;
@@ -71,6 +79,28 @@ function noteRange({ ranges }: World, { object, deleted }: Revision<PortRange>):
   const spec = deleted ? { ranges: [] } : object.spec;
   if (JSON.stringify(latest) === JSON.stringify(spec)) return;
   ranges.set(name, latest === undefined ? [spec] : [spec, latest]);
+}
+
+function noteDefault({ defaults }: World, { object }: Revision<Namespace>): void {
+  const { name, annotations } = object.metadata;
+  const value = annotations?.[RANGE_ANNOTATION]?.trim();
+  const known = defaults.get(name) ?? [];
+  if (known.length === 0 || known[0] !== value) defaults.set(name, [value, ...known.slice(0, 1)]);
+}
+
+/** Whether anything reaches the Service, so that the controller may write to it. */
+function isReached({ ranges, defaults }: World, { metadata }: Service): boolean {
+  const { namespace = '', annotations = {} } = metadata;
+  const own = annotations[RANGE_ANNOTATION]?.trim();
+  if (own !== undefined || annotations[PORTS_ANNOTATION] !== undefined) return own !== 'none';
+  const ofNamespace = defaults.get(namespace) ?? [];
+  if (ofNamespace.some((value) => value !== undefined && value !== 'none')) return true;
+  if (ofNamespace[0] === 'none') return false;
+  const specs = [...ranges.values()].flat();
+  return specs.some(
+    ({ assignment, namespaces }) =>
+      assignment === 'Automatic' && (namespaces === undefined || namespaces.includes(namespace)),
+  );
 }
 
 function judgeService(world: World, { object, deleted }: Revision<Service>, ours: boolean): void {
@@ -109,10 +139,10 @@ function isTold({ told }: World, service: Service, number: number): boolean {
   return told.get(service.metadata.uid)?.has(number) === true && conditionOf(service)?.status !== 'Unknown';
 }
 
-function noTheft({ violations }: World, before: Service, object: Service): void {
-  const asks = (of: Service): boolean => of.metadata.annotations?.[RANGE_ANNOTATION]?.trim() !== undefined;
+function noTheft(world: World, before: Service, object: Service): void {
+  const { violations } = world;
   const lost = numbersOf(before).filter((number) => !numbersOf(object).includes(number));
-  if (!asks(before) && (lost.length > 0 || conditionOf(before) === undefined)) {
+  if (!isReached(world, before) && (lost.length > 0 || conditionOf(before) === undefined)) {
     violations.push(`No theft: ${describe(object)} does not ask and was written`);
   }
   for (const { port, protocol = 'TCP', nodePort } of before.spec.ports) {

@@ -43,11 +43,20 @@ export interface ConfigMap {
   data?: Record<string, string>;
 }
 
+export interface Namespace {
+  metadata: Metadata;
+}
+
 export interface RangeSpec {
   ranges: { from: number; to?: number }[];
   excluded?: { from: number; to?: number }[];
   namespaces?: string[];
   namespaceSelector?: { matchLabels: Record<string, string> };
+  explicitOnly?: { from: number; to?: number }[];
+  serviceSelector?: { matchLabels: Record<string, string> };
+  assignment?: string;
+  priority?: number;
+  strategy?: string;
   paused?: boolean;
   cooldown?: string;
 }
@@ -74,6 +83,7 @@ export interface Entry {
 const SYSTEM = 'nodeport-manager-system';
 export const CONDITION = 'nodeport-manager.io/Allocated';
 export const RANGE_ANNOTATION = 'nodeport-manager.io/range';
+export const PORTS_ANNOTATION = 'nodeport-manager.io/ports';
 export const RANGES = '/apis/nodeport-manager.io/v1alpha1/portranges';
 export const TABLE = `/api/v1/namespaces/${SYSTEM}/configmaps`;
 
