@@ -9,27 +9,20 @@
 import PQueue from 'p-queue';
 import { createLedger, type Ledger } from '../allocation/ledger.ts';
 import { compileRanges, parseDuration, type Range } from '../allocation/range.ts';
-import type { NamespaceView, Owner } from '../allocation/types.ts';
+import type { Owner } from '../allocation/types.ts';
 import { type Usage, usageOf } from '../allocation/usage.ts';
-import { TABLE } from '../api/names.ts';
-import { portRangeDefaults, portRangePath } from '../api/portRange.ts';
-import { type RawService, type ServiceView, toServiceView } from '../api/service.ts';
+import { portRangeDefaults } from '../api/portRange.ts';
+import type { ServiceView } from '../api/service.ts';
 import type { Clock, Millis } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
-import { createReflector, type Reflector, type ReflectorObserver } from '../kube/reflector.ts';
-import { createStore, type Stored, type WritableStore } from '../kube/store.ts';
-import type { KubeObject, Transport } from '../kube/transport.ts';
+import type { ReflectorObserver } from '../kube/reflector.ts';
+import type { Store } from '../kube/store.ts';
+import type { Transport } from '../kube/transport.ts';
 import { createWorkqueue, type WorkqueueObserver } from '../kube/workqueue.ts';
 import { has, type PortSet, sizeOf } from '../ports/portSet.ts';
 import { type AuditObserver, createAudit, type Log } from './audit.ts';
-import {
-  changesAdmission,
-  changesDecisions,
-  inOrder,
-  type PortRangeView,
-  toNamespaceView,
-  toPortRangeView,
-} from './inputs.ts';
+import { createCaches } from './caches.ts';
+import { changesAdmission, changesDecisions, inOrder, type PortRangeView } from './inputs.ts';
 import { createJournal, type JournalObserver } from './journal.ts';
 import { createLoop, type Waiting } from './loop.ts';
 import { type ConflictKind, createConflictWatch } from './conflicts.ts';
@@ -37,10 +30,6 @@ import { createNodePortRange } from './nodePortRange.ts';
 import { createRangeStatusWriter } from './rangeStatus.ts';
 import { ownersNotShown, resyncEvery } from './repair.ts';
 import { createSettler } from './settle.ts';
-import { type BlockView, toBlockView } from './table.ts';
-
-/** A cache that has heard nothing for so long is stale: its watch sends a bookmark about once a minute. */
-const STALE_AFTER: Millis = 180_000;
 
 export interface ControllerObserver {
   readonly audit: AuditObserver;
@@ -95,12 +84,16 @@ export interface Controller extends ControllerView {
 
 export function createController(options: ControllerOptions): Controller {
   const { transport, clock, random, log, observer, events } = options;
-  const onListenerError = (error: unknown): void =>
-    log.error({ error: String(error) }, 'unexpected error in a listener');
-  const services = createStore<ServiceView>({ onListenerError });
-  const namespaces = createStore<NamespaceView>({ onListenerError });
-  const portRanges = createStore<PortRangeView>({ onListenerError });
-  const blocks = createStore<BlockView>({ onListenerError });
+  const caches = createCaches({
+    namespace: options.namespace,
+    transport,
+    clock,
+    random,
+    observer: observer.reflector,
+    onListenerError: (error) => log.error({ error: String(error) }, 'unexpected error in a listener'),
+    onRollback,
+  });
+  const { services, namespaces, portRanges, blocks } = caches;
   let ledger: Ledger | undefined;
   let lastSync: Millis | undefined;
   let barriers = Promise.resolve();
@@ -119,33 +112,6 @@ export function createController(options: ControllerOptions): Controller {
       status.touch(ranges.get().keys());
     },
   );
-
-  const reflect = <T extends Stored>(
-    name: string,
-    path: string,
-    store: WritableStore<T>,
-    project: (raw: KubeObject) => T,
-    query?: Record<string, string>,
-  ): Reflector =>
-    createReflector({
-      name,
-      path,
-      store,
-      project,
-      transport,
-      clock,
-      random,
-      observer: observer.reflector,
-      onRollback,
-      ...(query === undefined ? {} : { query }),
-    });
-  const table = `/api/v1/namespaces/${options.namespace}/configmaps`;
-  const reflectors = [
-    reflect('services', '/api/v1/services', services, (raw) => toServiceView(raw as unknown as RawService)),
-    reflect('namespaces', '/api/v1/namespaces', namespaces, toNamespaceView),
-    reflect('portranges', portRangePath, portRanges, toPortRangeView),
-    reflect('table', table, blocks, toBlockView, { labelSelector: `${TABLE.label}=true` }),
-  ];
 
   const queue = createWorkqueue({ clock, random, observer: observer.workqueue });
   const writes = new PQueue({ concurrency: options.concurrency });
@@ -244,7 +210,7 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   async function barrier(): Promise<void> {
-    await Promise.all([...reflectors.map(({ synced }) => synced), loop.drained(), nodePorts.discover()]);
+    await Promise.all([caches.synced, loop.drained(), nodePorts.discover()]);
     await journal.idle();
     const next = createLedger({ cooldownOf });
     for (const service of services.values()) next.observe(undefined, service);
@@ -266,32 +232,31 @@ export function createController(options: ControllerOptions): Controller {
     return ranges.get().get(name)?.cooldown ?? parseDuration(portRangeDefaults.cooldown);
   }
 
+  /** Decides and writes until the signal, then drains. */
+  async function lead(signal: AbortSignal): Promise<void> {
+    const following = caches.followTable(signal);
+    runBarrier();
+    const parts = { clock, random, services, namespaces, ranges: ranges.get, queue, journal, onResync };
+    void resyncEvery(options.resyncPeriod, { ...parts, ledger: () => ledger }, signal);
+    await following;
+    loop.pause();
+    queue.close();
+    await loop.drained();
+    await journal.idle();
+  }
+
+  async function run(signal: AbortSignal): Promise<void> {
+    const watching = caches.keepWarm(signal);
+    await lead(signal);
+    await watching;
+    status.close();
+    journal.close();
+    await events.flush();
+    events.close();
+  }
+
   return {
-    async run(signal) {
-      const running = reflectors.map((reflector) => reflector.run(signal));
-      runBarrier();
-      const parts = {
-        clock,
-        random,
-        services,
-        namespaces,
-        ranges: ranges.get,
-        queue,
-        journal,
-        ledger: () => ledger,
-        onResync,
-      };
-      void resyncEvery(options.resyncPeriod, parts, signal);
-      await Promise.all(running);
-      loop.pause();
-      queue.close();
-      await loop.drained();
-      await journal.idle();
-      status.close();
-      journal.close();
-      await events.flush();
-      events.close();
-    },
+    run,
     notReady,
     ranges: ranges.get,
     usage: () => usageOfNamed(ranges.get().keys()),
@@ -314,16 +279,14 @@ export function createController(options: ControllerOptions): Controller {
     if (lastSync === undefined || ledger === undefined) return 'the startup barrier is not passed';
     const [newer] = journal.newerBlocks();
     if (newer !== undefined) return `table block ${newer} was written by a newer version`;
-    const stale = reflectors.findIndex((reflector) => reflector.silentFor() > STALE_AFTER);
-    return stale < 0
-      ? undefined
-      : `the cache of ${['services', 'namespaces', 'portranges', 'table'][stale]} is stale`;
+    const stale = caches.stale();
+    return stale === undefined ? undefined : `the cache of ${stale} is stale`;
   }
 }
 
 /** Compiles all PortRanges when they are asked for after a change: a list of hundreds is one compilation, not hundreds. */
 function compiledOnDemand(
-  views: WritableStore<PortRangeView>,
+  views: Store<PortRangeView>,
   nodePorts: () => PortSet | undefined,
   onChange: () => void,
 ): { get: () => ReadonlyMap<string, Range>; outdate: () => void } {

@@ -110,6 +110,8 @@ async function run<T extends Stored>(
   synced: () => void,
 ): Promise<void> {
   const backoff = createBackoff(options.clock, options.random);
+  // It may have been made long before.
+  state.heardAt = options.clock.monotonic();
   while (!signal.aborted) {
     const turn: Turn = { during: 'list', openedAt: undefined };
     let error: unknown;
