@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { ANNOTATION } from '../api/names.ts';
 import type { ServicePort, ServiceView } from '../api/service.ts';
 import { quote } from '../api/text.ts';
@@ -13,6 +14,9 @@ const NOT_YET = [ANNOTATION.contiguous, ANNOTATION.expose];
 
 /** Longest list of ranges that is read: nobody means more, and each is asked. */
 const RANGES_AT_MOST = 64;
+
+/** Longest text of a request, in characters, that is recorded as it is. */
+const RECORDED_AT_MOST = 256;
 
 /**
  * What a Service asks for. Its own annotations come first, then the default of its Namespace, then PortRanges with
@@ -53,7 +57,14 @@ function ownRequest(
   const names = ranges.names === 'auto' ? 'auto' : ranges.names.join(',');
   const numbers = [...wanted].map(([port, number]) => `${port}=${number}`).toSorted();
   const text = numbers.length === 0 ? `range=${names}` : `range=${names};ports=${numbers.join(',')}`;
-  return { source: 'service', ranges: ranges.names, wanted, text };
+  return { source: 'service', ranges: ranges.names, wanted, text: shortened(text) };
+}
+
+/** What entries record: every number of the Service carries it, and a block of the table must stay below 1 MiB. */
+function shortened(text: string): string {
+  if (text.length <= RECORDED_AT_MOST) return text;
+  const digest = createHash('sha256').update(text).digest('hex');
+  return `${text.slice(0, RECORDED_AT_MOST / 2)}… sha256:${digest}`;
 }
 
 function readRanges(text: string): { names: 'auto' | readonly string[] } | Malformed {
@@ -77,26 +88,26 @@ function readRanges(text: string): { names: 'auto' | readonly string[] } | Malfo
   return { names };
 }
 
-/** `https=30443,http=30080`, by port name or number; or `30443` where there is one distinct port. By port number. */
+/**
+ * `https=30443,http=30080`, by port name or number; or `30443` where there is one distinct port. By port number.
+ * Anybody may write 250 kB here: each part is looked at once, and no expression goes back over what it has read.
+ */
 function readPorts(text: string, ports: readonly ServicePort[]): ReadonlyMap<string, Port> | Malformed {
   const wrong = (why: string): Malformed => ({ malformed: `${ANNOTATION.ports}: ${why}` });
   const wanted = new Map<string, Port>();
   const distinct = [...new Set(ports.map(({ port }) => port))];
   for (const part of text.split(',')) {
-    const [, key = '', digits = ''] = /^\s*(?:([^=]*)=)?\s*(\d{1,6})\s*$/.exec(part) ?? [];
+    const equals = part.indexOf('=');
+    const digits = part.slice(equals + 1).trim();
+    if (!/^\d{1,6}$/.test(digits)) return wrong(`${quote(part)} is neither a number nor like "https=30443"`);
     const number = Number(digits);
-    if (digits === '') return wrong(`${quote(part)} is neither a number nor like "https=30443"`);
     if (number < 1 || number > 65_535) return wrong(`${quote(part)}: node ports are 1 to 65535`);
-    const name = key.trim();
-    const isShort = !part.includes('=');
-    if (isShort && distinct.length !== 1) {
-      return wrong(
-        `${quote(part)}: the Service has ${distinct.length} ports, so say which, like "https=30443"`,
-      );
+    if (equals < 0 && distinct.length !== 1) {
+      const count = distinct.length;
+      return wrong(`${quote(part)}: the Service has ${count} ports, so say which, like "https=30443"`);
     }
-    const port = isShort
-      ? distinct[0]
-      : ports.find((p) => (p.name !== '' && p.name === name) || String(p.port) === name)?.port;
+    const name = part.slice(0, Math.max(0, equals)).trim();
+    const port = equals < 0 ? distinct[0] : portCalled(name, ports);
     if (port === undefined) return wrong(`the Service has no port ${quote(name)}`);
     const before = wanted.get(String(port));
     if (before !== undefined && before !== number)
@@ -106,6 +117,12 @@ function readPorts(text: string, ports: readonly ServicePort[]): ReadonlyMap<str
     wanted.set(String(port), number);
   }
   return wanted;
+}
+
+/** A name goes first: Kubernetes lets a port be called `443` beside another that has this number. */
+function portCalled(name: string, ports: readonly ServicePort[]): Port | undefined {
+  const called = name === '' ? undefined : ports.find((port) => port.name === name);
+  return (called ?? ports.find(({ port }) => String(port) === name))?.port;
 }
 
 function defaultRequest(
@@ -124,7 +141,7 @@ function defaultRequest(
       source: 'namespace',
       ranges: read.names,
       wanted: NOTHING,
-      text: '',
+      text: DEFAULT,
       since: namespace?.rangeDefault?.since,
     };
   }
@@ -137,11 +154,12 @@ function defaultRequest(
     source: 'automatic',
     ranges: automatic.map(({ name }) => name),
     wanted: NOTHING,
-    text: 'default',
+    text: DEFAULT,
     since,
   };
 }
 
+const DEFAULT = 'default';
 const NOTHING: ReadonlyMap<string, Port> = new Map();
 
 /** A default never moves a Service that had node ports before it: was this one there first? */

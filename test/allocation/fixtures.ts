@@ -2,7 +2,7 @@
 import { decide } from '../../src/allocation/decide.ts';
 import { createLedger, type Ledger } from '../../src/allocation/ledger.ts';
 import { compileRanges, type RangeSource } from '../../src/allocation/range.ts';
-import type { Decision, Entry } from '../../src/allocation/types.ts';
+import type { Decision, Entry, NamespaceView } from '../../src/allocation/types.ts';
 import { type PortRange, type PortRangeSpec, portRangeApiVersion } from '../../src/api/portRange.ts';
 import { ANNOTATION } from '../../src/api/names.ts';
 import { REASONS, type Verdict } from '../../src/api/reasons.ts';
@@ -93,6 +93,8 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
     ledger,
     now: NOW,
     labels,
+    /** Of the Namespace `a`. */
+    rangeDefault: undefined as NamespaceView['rangeDefault'],
     setRanges(next: Readonly<Record<string, Partial<PortRangeSpec>>>): void {
       compiled = compileRanges(sources(ranges(next)));
     },
@@ -108,7 +110,13 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
       ledger.gone(view.uid, self.now);
     },
     ask(view: ServiceView): Decision {
-      const namespace = { key: 'a', uid: 'a', resourceVersion: '1', labels: Object.fromEntries(labels) };
+      const namespace = {
+        key: 'a',
+        uid: 'a',
+        resourceVersion: '1',
+        labels: Object.fromEntries(labels),
+        ...(self.rangeDefault === undefined ? {} : { rangeDefault: self.rangeDefault }),
+      };
       return decide({ now: self.now, seed: '', service: view, namespace, ranges: compiled, ledger });
     },
     /** Decides and reserves. */
