@@ -27,8 +27,8 @@ const aboutTheService = [hasNodePorts, claimsAgreeWithTheRequest, keepsWhatItHol
 /** For each range asked for, in order; the first without objection that finds ports wins. */
 const aboutARange = [admitsTheService, isNotPaused, allowsWantedNumbers];
 
-/** Objections quoted when many ranges object. */
-const OBJECTIONS_SHOWN = 5;
+/** Objections quoted when many ranges object, and numbers when many are held. */
+const SHOWN = 5;
 
 export function decide(snapshot: Snapshot): Decision {
   // Labels and defaults of a namespace that the watch has not shown yet are unknown, which is not "none".
@@ -63,7 +63,7 @@ function hasNodePorts(situation: Situation): Decision | undefined {
 
 function claimsAgreeWithTheRequest(situation: Situation): Decision | undefined {
   const slot = situation.slots.find(
-    ({ state, wanted, number }) => state === 'claimed' && wanted !== undefined && wanted !== number,
+    ({ claim, wanted, number }) => claim !== undefined && wanted !== undefined && wanted !== number,
   );
   if (slot === undefined) return undefined;
   const { number, wanted, claim } = slot;
@@ -128,8 +128,18 @@ function askRange(situation: Situation, name: string): Decision | Objection {
     return { reason: 'RangeExhausted', message, waitsFor: [`range/${name}`], need };
   }
   if ('taken' in plan) {
-    const message = plan.taken.map((port) => holderOf(situation, port)).join('; ');
-    return { reason: 'PortTaken', message, waitsFor: plan.taken.map((port): WaitKey => `port/${port}`) };
+    // Whose number it is, where the request does not say.
+    const { ranges } = situation.request;
+    const prefix = ranges !== 'auto' && ranges.length === 1 ? '' : `${name}: `;
+    const message = listed(
+      plan.taken.map((port) => holderOf(situation, port)),
+      'more',
+    );
+    return {
+      reason: 'PortTaken',
+      message: `${prefix}${message}`,
+      waitsFor: plan.taken.map((port): WaitKey => `port/${port}`),
+    };
   }
   const { grants, leaves } = plan;
   const verdict = servedVerdict(situation, name, grants);
@@ -166,20 +176,26 @@ function isBeyond({ beyondNodePorts }: Range, port: number): boolean {
 function refuse(situation: Situation, objections: readonly Objection[]): Decision {
   const { slots, request, grantedFrom: range = '', honoured = request.text } = situation;
   const grants = slots.filter(({ state }) => state === 'held').map(grantOf);
-  const texts = objections.slice(0, OBJECTIONS_SHOWN).map(({ message }) => message);
-  const more =
-    objections.length > OBJECTIONS_SHOWN
-      ? [`and ${objections.length - OBJECTIONS_SHOWN} more PortRanges`]
-      : [];
+  const message = listed(
+    objections.map(({ message }) => message),
+    'more PortRanges',
+  );
   const reason = objections[0]?.reason ?? 'Pending';
   return {
     do: 'refuse',
     range: candidatesOf(situation)[0] ?? '',
-    verdict: { reason, message: refusalMessage(situation, [...texts, ...more].join('; ')) },
+    verdict: { reason, message: refusalMessage(situation, message) },
+    names: slots.flatMap(({ wanted = [] }) => wanted),
     waitsFor: objections.flatMap(({ waitsFor = [] }) => waitsFor),
     need: Math.max(...objections.map(({ need = 0 }) => need)),
     ...(grants.length === 0 ? {} : { holds: { range, request: honoured, grants } }),
   };
+}
+
+/** The first few, and how many there are besides: somebody may ask for hundreds. */
+function listed(texts: readonly string[], rest: string): string {
+  const more = texts.length > SHOWN ? [`and ${texts.length - SHOWN} ${rest}`] : [];
+  return [...texts.slice(0, SHOWN), ...more].join('; ');
 }
 
 function grantOf({ number, ports }: Slot): PortGrant {

@@ -209,13 +209,13 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   /** Lists the Service among those who wait, or no longer. */
   function standInLine({ key, createdAt, condition }: ServiceView, decision: Decision, now: Millis): void {
     const before = waiting.remove(key);
-    const { need, waitsFor } = decision.do === 'refuse' ? decision : { need: 0, waitsFor: [] };
-    if (waitsFor.length > 0) {
-      const isSame =
-        before !== undefined && numbersAmong(before.waitsFor).join() === numbersAmong(waitsFor).join();
+    const { need, waitsFor, names } = decision.do === 'refuse' ? decision : NOT_REFUSED;
+    if (waitsFor.length > 0 || names.length > 0) {
       // After a restart the condition tells since when.
-      const told = condition?.reason === 'PortTaken' ? Date.parse(condition.lastTransitionTime) : now;
-      waiting.put({ key, createdAt, need, waitsFor, namedSince: isSame ? before.namedSince : told });
+      const isTold = before === undefined && condition?.reason === 'PortTaken';
+      const since = isTold ? Date.parse(condition.lastTransitionTime) : now;
+      const namedSince = new Map(names.map((port) => [port, before?.namedSince.get(port) ?? since]));
+      waiting.put({ key, createdAt, need, waitsFor, namedSince });
       numbersAmong(waitsFor).forEach(settleBit);
     }
     // What was kept for it may serve those behind it.
@@ -373,6 +373,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   }
 }
 
+const NOT_REFUSED = { need: 0, waitsFor: [], names: [] };
 const NO_ENTRIES: ReadonlyMap<Port, Entry> = new Map();
 
 /** Removes a value under a key, and the key with its last value. */

@@ -164,6 +164,8 @@ export type Decision =
       readonly range: string;
       readonly verdict: Verdict;
       readonly waitsFor: readonly WaitKey[];
+      /** Every number that the request names, whether it is held now or not. */
+      readonly names: readonly Port[];
       /** How many numbers of the range it is short of. */
       readonly need: number;
       /** What it holds all the same; a lost record is written again from this. */

@@ -7,8 +7,8 @@ export interface Waiter {
   /** namespace/name */
   readonly key: string;
   readonly createdAt: Millis;
-  /** Since when it names the numbers that it waits for. */
-  readonly namedSince: Millis;
+  /** Since when it names each of its numbers, also those that it does not wait for at present. */
+  readonly namedSince: ReadonlyMap<Port, Millis>;
   /** How many numbers of a range it is short of; all or nothing. */
   readonly need: number;
   readonly waitsFor: readonly WaitKey[];
@@ -63,10 +63,7 @@ export function createWaiting(): Waiting {
       known.set(waiter.key, waiter);
       for (const waitKey of waiter.waitsFor) {
         const list = lists.get(waitKey) ?? [];
-        list.splice(positionOf(list, waiter, waitKey.startsWith('port/') ? byNaming : byAge), 0, {
-          ...waiter,
-          promised: false,
-        });
+        list.splice(positionOf(list, waiter, orderFor(waitKey)), 0, { ...waiter, promised: false });
         lists.set(waitKey, list);
       }
     },
@@ -108,8 +105,12 @@ export function numbersAmong(keys: readonly WaitKey[]): Port[] {
   return keys.flatMap((key) => (key.startsWith('port/') ? Number(key.slice('port/'.length)) : []));
 }
 
-function byNaming(a: Waiter, b: Waiter): number {
-  return a.namedSince - b.namedSince || byAge(a, b);
+/** Who is served first of those who wait for the same. */
+function orderFor(waitKey: WaitKey): (a: Waiter, b: Waiter) => number {
+  const [port] = numbersAmong([waitKey]);
+  if (port === undefined) return byAge;
+  const since = ({ namedSince }: Waiter): Millis => namedSince.get(port) ?? 0;
+  return (a, b) => since(a) - since(b) || byAge(a, b);
 }
 
 /** Where the waiter belongs in a sorted list, by binary search: thousands may wait. */

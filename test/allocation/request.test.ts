@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { desk, MINUTE, NOW, numbers, says, service } from './fixtures.ts';
+import { desk, MINUTE, NOW, numbers, says, service, showing } from './fixtures.ts';
 
 const A_AND_B = {
   a: { ranges: [{ from: 30_100, to: 30_109 }] },
@@ -43,7 +43,59 @@ describe('a default', () => {
   });
 });
 
+describe('who asks for a number that is held', () => {
+  const FREE = { r: { cooldown: '0s' } };
+
+  test('is served by who named it first, not by who waited first for another one', () => {
+    const d = desk(FREE);
+    d.serve(service(['http:80 31000'], { name: 'one', annotations: asks('r', '30101') }));
+    const two = d.serve(service(['http:80 31001'], { name: 'two', annotations: asks('r', '30102') }));
+    const early = d.serve(service(['http:80 31002'], { name: 'early', annotations: asks('r', '30101') }));
+    const since = new Date(d.now).toISOString();
+    d.pass(MINUTE);
+    const late = d.serve(service(['http:80 31003'], { name: 'late', annotations: asks('r', '30102') }));
+    d.pass(MINUTE);
+    const condition = { ...showing({ reason: 'PortTaken', message: '' }), lastTransitionTime: since };
+    const turned = d.serve({ ...early, condition, annotations: asks('r', '30102') });
+    d.vanish(two);
+    expect(numbers(d.serve(turned))).toEqual([31_002]);
+    expect(numbers(d.serve(late))).toEqual([30_102]);
+  });
+
+  test('and names two keeps its place for both, whichever is held', () => {
+    const d = desk(FREE);
+    const one = d.serve(service(['http:80 31000'], { name: 'one', annotations: asks('r', '30101') }));
+    const both = service(['a:80 31001', 'b:81 31002'], {
+      name: 'both',
+      annotations: asks('r', 'a=30101,b=30102'),
+    });
+    d.serve(both);
+    const two = d.serve(service(['http:80 31003'], { name: 'two', annotations: asks('r', '30102') }));
+    expect(numbers(two)).toEqual([30_102]);
+    d.pass(MINUTE);
+    const late = service(['http:80 31004'], { name: 'late', annotations: asks('r', '30101') });
+    d.serve(late);
+    d.pass(MINUTE);
+    d.serve(both);
+    d.vanish(two);
+    d.vanish(one);
+    expect(numbers(d.serve(late))).toEqual([31_004]);
+    expect(numbers(d.serve(both))).toEqual([30_101, 30_102]);
+  });
+});
+
 describe('ports', () => {
+  test('a number that another manager pins, also one that was granted, cannot be asked away', () => {
+    const d = desk();
+    const web = d.serve(service(['http:80 31000']));
+    const pinned = web.ports.map((port) => ({ ...port, owner: 'helm' }));
+    const asking = d.serve({ ...web, ports: pinned, annotations: asks('r', '30107') });
+    expect(says(asking)).toBe(
+      'InvalidRequest: holds http 30100 from r; asks for 30107, but 30100 is pinned by "helm"',
+    );
+    expect(numbers(asking)).toEqual([30_100]);
+  });
+
   test('by name before by number, where one port has the number of another for its name', () => {
     const annotations = asks('r', '443=30105');
     const web = desk().serve(service(['web:443 31000', '443:8443 31001'], { annotations }));
@@ -63,6 +115,18 @@ describe('ports', () => {
     expect(web.condition?.reason).toBe('InvalidRequest');
     expect(web.condition?.message.length).toBeLessThan(300);
     expect(numbers(web)).toEqual([31_234]);
+  });
+
+  test('of which many are held: the message names the first holders and counts the others', () => {
+    const d = desk({ r: { ranges: [{ from: 30_100, to: 30_199 }] } });
+    const all = Array.from({ length: 50 }, (_, i) => i);
+    const ports = (first: number) => all.map((i) => `p-${i}:${i + 1} ${first + i}`);
+    d.serve(service(ports(31_000), { name: 'x' }));
+    const annotations = asks('r', all.map((i) => `p-${i}=${30_100 + i}`).join(','));
+    const web = d.serve(service(ports(32_000), { annotations }));
+    expect(web.condition?.message).toMatch(
+      /^30100 is held by a\/x; 30101 is held by a\/x; .*30104 is held by a\/x; and 45 more; temporarily on /,
+    );
   });
 });
 
