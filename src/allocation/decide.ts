@@ -45,8 +45,8 @@ export function decide(snapshot: Snapshot): Decision {
 }
 
 /** Bad input changes nothing: what the Service holds, it keeps. */
-function refuseMalformed(snapshot: Snapshot, { malformed }: Malformed): Decision {
-  const nothing = { source: 'service', ranges: [], wanted: new Map(), text: '' } as const;
+function refuseMalformed(snapshot: Snapshot, { malformed, since }: Malformed): Decision {
+  const nothing = { source: 'service', ranges: [], wanted: new Map(), text: '', since } as const;
   const situation = situationOf(snapshot, nothing);
   return refuse(situation, [{ reason: 'InvalidRequest', message: malformed }]);
 }

@@ -25,13 +25,13 @@ export interface Range {
   readonly strategy: 'Sequential' | 'Random' | 'Hash';
   /** It takes every Service that it admits, asked or not. */
   readonly automatic: boolean;
-  /** Since when at the latest; 0 when unknown. */
+  /** Since when at the latest its spec is what it is; 0 when unknown. */
   readonly automaticSince: Millis;
   readonly paused: boolean;
   readonly cooldown: Millis;
 }
 
-/** A PortRange, and since when its `assignment` is what it is. */
+/** A PortRange, and since when at the latest it assigns as it does. */
 export interface RangeSource {
   readonly object: PortRange;
   readonly assignmentSince: Millis;

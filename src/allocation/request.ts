@@ -136,20 +136,15 @@ function defaultRequest(
   if (text === 'none') return null;
   if (text !== undefined) {
     const read = readRanges(text);
-    if ('malformed' in read) return { malformed: `of the Namespace: ${read.malformed}` };
-    return {
-      source: 'namespace',
-      ranges: read.names,
-      wanted: NOTHING,
-      text: DEFAULT,
-      since: namespace?.rangeDefault?.since,
-    };
+    const since = namespace?.rangeDefault?.since;
+    if ('malformed' in read) return { malformed: `of the Namespace: ${read.malformed}`, since };
+    return { source: 'namespace', ranges: read.names, wanted: NOTHING, text: DEFAULT, since };
   }
   const automatic = [...ranges.values()].filter(
     (range) => range.automatic && admits(range, service, namespace),
   );
   if (automatic.length === 0) return null;
-  const since = Math.max(...automatic.map(({ automaticSince }) => automaticSince));
+  const since = Math.max(...automatic.map((range) => reachesSince(range, service, namespace)));
   return {
     source: 'automatic',
     ranges: automatic.map(({ name }) => name),
@@ -159,8 +154,23 @@ function defaultRequest(
   };
 }
 
-const DEFAULT = 'default';
+/** Since when the PortRange reaches the Service: a default that comes to it by a new label is a new default. */
+function reachesSince(
+  { automaticSince, namespaceSelector, serviceSelector }: Range,
+  service: ServiceView,
+  namespace: NamespaceView | undefined,
+): Millis {
+  return Math.max(
+    automaticSince,
+    namespaceSelector === undefined ? 0 : (namespace?.labelsSince ?? 0),
+    serviceSelector === undefined ? 0 : (service.labelsSince ?? 0),
+  );
+}
+
 const NOTHING: ReadonlyMap<string, Port> = new Map();
+
+/** What entries record of a Service without a request of its own: any such request then differs from it. */
+const DEFAULT = 'default';
 
 /** A default never moves a Service that had node ports before it: was this one there first? */
 export function predates(service: ServiceView, since: Millis | undefined): boolean {

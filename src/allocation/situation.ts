@@ -6,6 +6,7 @@ import type { Port } from '../ports/portSet.ts';
 import { concerns } from './entry.ts';
 import { predates } from './request.ts';
 import type { Entry, Owner, Request, Snapshot } from './types.ts';
+import { isOnTemporary, THERE_FIRST } from './words.ts';
 
 /**
  * Ports of a Service that have, or shall have, one number: entries that share a `port` (TCP+UDP). Where one `port`
@@ -53,12 +54,7 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
   const isHeld = (port: ServicePort): boolean =>
     concerns(entries.get(port.nodePort)?.ports ?? NOTHING, [port]) ||
     (told?.numbers.includes(port.nodePort) ?? false);
-  const wasThereFirst =
-    entries.size === 0 &&
-    service.condition === undefined &&
-    predates(service, request.since) &&
-    !ledger.isNewcomer(service.uid);
-  const slots = slotsOf(service, request, isHeld, wasThereFirst);
+  const slots = slotsOf(service, request, isHeld, wasThereFirst(snapshot, request, told?.numbers));
   let grantedFrom: string | undefined;
   let honoured: string | undefined;
   for (const { state, number } of slots) {
@@ -90,14 +86,30 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
 
 const NOTHING: readonly string[] = [];
 
+/**
+ * Which ports were on their numbers before the default reached the Service, so that it never moves them. The condition
+ * remembers: what it calls temporary was not there first, and of a holder it is what the condition says was.
+ */
+function wasThereFirst(
+  { service, ledger }: Snapshot,
+  { since }: Request,
+  told: readonly Port[] | undefined,
+): (port: ServicePort) => boolean {
+  if (!predates(service, since) || ledger.isNewcomer(service.uid)) return () => false;
+  const message = service.condition?.message ?? '';
+  if (told !== undefined) return ({ nodePort }) => message.endsWith(THERE_FIRST) && told.includes(nodePort);
+  const isNew = ledger.entriesOf(service.uid).size > 0 || isOnTemporary(message);
+  return () => !isNew;
+}
+
 function slotsOf(
   { ports, allocatesNodePorts }: ServiceView,
   request: Request,
   isHeld: (port: ServicePort) => boolean,
-  wasThereFirst: boolean,
+  isFirst: (port: ServicePort) => boolean,
 ): Slot[] {
   const isFixed = (port: ServicePort): boolean =>
-    port.nodePort !== 0 && (isHeld(port) || claimOf(port, wasThereFirst) !== undefined);
+    port.nodePort !== 0 && (isHeld(port) || claimOf(port, isFirst) !== undefined);
   const slots = new Map<string, ServicePort[]>();
   for (const port of ports) {
     if (port.nodePort === 0 && !allocatesNodePorts) continue;
@@ -113,8 +125,8 @@ function slotsOf(
     const wanted = request.wanted.get(String(together[0]?.port));
     if (number === 0) return { ports: together, number, wanted, state: 'none', claim: undefined };
     const on = together.filter(({ nodePort }) => nodePort === number);
-    const claimed = on.find((port) => claimOf(port, wasThereFirst) !== undefined);
-    const claim = claimed && claimOf(claimed, wasThereFirst);
+    const claimed = on.find((port) => claimOf(port, isFirst) !== undefined);
+    const claim = claimed && claimOf(claimed, isFirst);
     // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
     const state = on.some(isHeld) ? 'held' : claim === undefined ? 'random' : 'claimed';
     return { ports: together, number, wanted, state, claim };
@@ -122,7 +134,8 @@ function slotsOf(
 }
 
 /** Why the number of a port is not ours to rewrite. */
-function claimOf({ owner }: ServicePort, wasThereFirst: boolean): string | undefined {
+function claimOf(port: ServicePort, isFirst: (port: ServicePort) => boolean): string | undefined {
+  const { owner } = port;
   if (owner !== undefined && owner !== FIELD_MANAGER) return `pinned by ${quote(owner)}`;
-  return wasThereFirst ? 'there before the default' : undefined;
+  return isFirst(port) ? THERE_FIRST : undefined;
 }

@@ -48,6 +48,8 @@ export interface Request {
 /** A request that cannot be understood, and the sentence that says why. */
 export interface Malformed {
   readonly malformed: string;
+  /** Of a default: since when it is in force. */
+  readonly since?: Millis | undefined;
 }
 
 /** A Namespace as the cache keeps it. */
@@ -56,6 +58,8 @@ export interface NamespaceView {
   readonly uid: string;
   readonly resourceVersion: string;
   readonly labels: Readonly<Record<string, string>>;
+  /** Since when at the latest they are what they are; absent or 0 when that is unknown. */
+  readonly labelsSince?: Millis;
   /** Its `range` annotation, and since when it is there; since is 0 when that is unknown. */
   readonly rangeDefault?: { readonly value: string; readonly since: Millis };
 }

@@ -6,6 +6,7 @@ import { format, has, type Port } from '../ports/portSet.ts';
 import { admitsLabels, admitsNamespace, type Range } from './range.ts';
 import type { Situation, Slot } from './situation.ts';
 import type { PortGrant } from './types.ts';
+import { temporarilyOn } from './words.ts';
 
 /** A range may have thousands of spans' text; a sentence needs the first few. */
 const SPANS_SHOWN = 120;
@@ -95,6 +96,6 @@ export function refusalMessage({ slots, grantedFrom, ranges }: Situation, object
     return range !== undefined && has(range.effective, number);
   };
   const holds = `holds ${list(held)} ${held.every(isInside) ? 'from' : 'outside'} ${grantedFrom ?? 'any'}; `;
-  const meanwhile = random.length === 0 ? '' : `; temporarily on ${[...new Set(random)].join(', ')}`;
+  const meanwhile = random.length === 0 ? '' : `; ${temporarilyOn(new Set(random))}`;
   return `${held.length === 0 ? '' : holds}${objection}${meanwhile}`;
 }

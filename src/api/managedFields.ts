@@ -10,6 +10,9 @@ export interface FieldSet {
   readonly [field: string]: FieldSet | undefined;
 }
 
+/** Where the labels of an object are. */
+export const LABELS = ['f:metadata', 'f:labels'];
+
 /** What a manager owns below a path such as `['f:spec', 'f:ports']`; undefined: nothing. */
 export function ownedBelow(entry: ManagedFields, path: readonly string[]): FieldSet | undefined {
   let fields = entry.fieldsV1;

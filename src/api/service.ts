@@ -1,5 +1,5 @@
 import type { Port } from '../ports/portSet.ts';
-import { type ManagedFields, ownedBelow } from './managedFields.ts';
+import { LABELS, type ManagedFields, ownedBelow, ownedSince } from './managedFields.ts';
 import { ANNOTATION, CONDITION_TYPE, FIELD_MANAGER } from './names.ts';
 import type { ConditionStatus } from './reasons.ts';
 
@@ -49,6 +49,8 @@ export interface ServiceView {
   readonly annotations: Readonly<Record<string, string>>;
   /** For selectors. */
   readonly labels: Readonly<Record<string, string>>;
+  /** Since when at the latest they are what they are, where that is later than `createdAt`. */
+  readonly labelsSince?: number;
   readonly condition?: ShownCondition;
 }
 
@@ -79,13 +81,15 @@ export function toServiceView(raw: RawService): ServiceView {
   const namespace = metadata.namespace ?? '';
   const owners = nodePortOwners(metadata.managedFields ?? []);
   const condition = raw.status?.conditions?.find(({ type }) => type === CONDITION_TYPE);
+  const createdAt = Date.parse(metadata.creationTimestamp);
+  const labelsSince = ownedSince(metadata.managedFields, LABELS);
   return {
     key: `${namespace}/${metadata.name}`,
     namespace,
     name: metadata.name,
     uid: metadata.uid,
     resourceVersion: metadata.resourceVersion,
-    createdAt: Date.parse(metadata.creationTimestamp),
+    createdAt,
     type: spec.type ?? 'ClusterIP',
     ports: (spec.ports ?? []).map(({ name = '', port, protocol = 'TCP', nodePort = 0 }) => {
       const owner = nodePort === 0 ? undefined : owners.get(`${port}/${protocol}`);
@@ -97,6 +101,7 @@ export function toServiceView(raw: RawService): ServiceView {
     allocatesNodePorts: spec.allocateLoadBalancerNodePorts !== false,
     annotations: ourAnnotations(metadata.annotations),
     labels: metadata.labels ?? NO_LABELS,
+    ...(labelsSince > createdAt ? { labelsSince } : {}),
     ...(condition === undefined ? {} : { condition: shown(condition) }),
   };
 }

@@ -1,7 +1,7 @@
 import type { Range, RangeSource } from '../allocation/range.ts';
 import { isMalformed, readRequest } from '../allocation/request.ts';
 import type { LedgerView, NamespaceView } from '../allocation/types.ts';
-import { ownedSince } from '../api/managedFields.ts';
+import { LABELS, ownedSince } from '../api/managedFields.ts';
 import { ANNOTATION } from '../api/names.ts';
 import type { PortRange } from '../api/portRange.ts';
 import { byAge, type ServiceView } from '../api/service.ts';
@@ -20,19 +20,21 @@ export function toPortRangeView(raw: KubeObject): PortRangeView {
   const { name, uid, resourceVersion } = raw.metadata;
   const { managedFields, annotations: _, ...metadata } = raw.metadata;
   const object = { ...raw, metadata } as unknown as PortRange;
-  return { key: name, uid, resourceVersion, object, assignmentSince: ownedSince(managedFields, ASSIGNMENT) };
+  return { key: name, uid, resourceVersion, object, assignmentSince: ownedSince(managedFields, SPEC) };
 }
 
 export function toNamespaceView({ metadata }: KubeObject): NamespaceView {
   const { name, uid, resourceVersion, labels = {}, annotations, managedFields } = metadata;
   const value = annotations?.[ANNOTATION.range];
-  const view = { key: name, uid, resourceVersion, labels };
+  const labelsSince = ownedSince(managedFields, LABELS);
+  const view = { key: name, uid, resourceVersion, labels, labelsSince };
   return value === undefined
     ? view
     : { ...view, rangeDefault: { value, since: ownedSince(managedFields, RANGE_DEFAULT) } };
 }
 
-const ASSIGNMENT = ['f:spec', 'f:assignment'];
+/** All of it: what was widened later reaches more Services only since then. */
+const SPEC = ['f:spec'];
 const RANGE_DEFAULT = ['f:metadata', 'f:annotations', `f:${ANNOTATION.range}`];
 
 /** What tells which Services ask for something. */

@@ -62,9 +62,9 @@ export function showing({ reason, message }: Verdict): NonNullable<ServiceView['
   return { status: REASONS[reason].status, reason, message, lastTransitionTime: '' };
 }
 
-/** As the cache keeps them; since when they are automatic is not known. */
-export function sources(objects: Iterable<PortRange>): RangeSource[] {
-  return Array.from(objects, (object) => ({ object, assignmentSince: 0 }));
+/** As the cache keeps them; by default it is not known since when they are automatic. */
+export function sources(objects: Iterable<PortRange>, assignmentSince = 0): RangeSource[] {
+  return Array.from(objects, (object) => ({ object, assignmentSince }));
 }
 
 /** Ranges by name; the first is the oldest. */
@@ -93,10 +93,10 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
     ledger,
     now: NOW,
     labels,
-    /** Of the Namespace `a`. */
+    /** The Namespace's own `range` annotation, and since when. */
     rangeDefault: undefined as NamespaceView['rangeDefault'],
-    setRanges(next: Readonly<Record<string, Partial<PortRangeSpec>>>): void {
-      compiled = compileRanges(sources(ranges(next)));
+    setRanges(next: Readonly<Record<string, Partial<PortRangeSpec>>>, automaticSince = 0): void {
+      compiled = compileRanges(sources(ranges(next), automaticSince));
     },
     /** The watch shows the Service. */
     see(view: ServiceView): ServiceView {
@@ -110,12 +110,13 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
       ledger.gone(view.uid, self.now);
     },
     ask(view: ServiceView): Decision {
+      const { rangeDefault } = self;
       const namespace = {
         key: 'a',
         uid: 'a',
         resourceVersion: '1',
         labels: Object.fromEntries(labels),
-        ...(self.rangeDefault === undefined ? {} : { rangeDefault: self.rangeDefault }),
+        ...(rangeDefault === undefined ? {} : { rangeDefault }),
       };
       return decide({ now: self.now, seed: '', service: view, namespace, ranges: compiled, ledger });
     },
