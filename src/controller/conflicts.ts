@@ -5,6 +5,7 @@
 import type { Range } from '../allocation/range.ts';
 import type { LedgerView, Owner } from '../allocation/types.ts';
 import { portRangeApiVersion } from '../api/portRange.ts';
+import type { ServiceView } from '../api/service.ts';
 import type { EventRecorder, EventRegarding } from '../kube/events.ts';
 import { format, has, intersection, type Port, portsOf } from '../ports/portSet.ts';
 
@@ -18,100 +19,134 @@ const CONFLICT_KINDS = [
 ] as const;
 export type ConflictKind = (typeof CONFLICT_KINDS)[number];
 
-export interface Conflict {
+/** The reason of the event that tells it. A number that somebody waits for is told with the refusal. */
+const REASON: Readonly<Record<Exclude<ConflictKind, 'port_taken'>, string>> = {
+  foreign_in_range: 'ForeignInRange',
+  out_of_range: 'OutOfRange',
+  range_overlap: 'RangeOverlap',
+  table_drift: 'TableDrift',
+  duplicate: 'Duplicate',
+};
+
+interface Conflict {
   readonly kind: ConflictKind;
   /** The same conflict has the same id, however often it is found. */
   readonly id: string;
   /** What it means, and what to do. */
   readonly message: string;
-  readonly services: readonly Owner[];
-  readonly range?: Pick<Range, 'name' | 'uid'>;
+  readonly parties: readonly EventRegarding[];
+}
+
+/** A block of the table that is being mended. */
+export interface Drifting {
+  readonly name: string;
+  readonly namespace: string;
+  /** Empty when the block is gone. */
+  readonly uid: string;
 }
 
 export interface ConflictSources {
   readonly ranges: () => ReadonlyMap<string, Range>;
+  /** Undefined: nothing is known yet. */
   readonly ledger: () =>
     | (LedgerView & { duplicates(): Iterable<readonly [Port, readonly Owner[]]> })
     | undefined;
+  /** By namespace/name. */
+  readonly service: (key: string) => ServiceView | undefined;
   /** Services that wait for a number somebody holds. */
   readonly taken: () => Iterable<Owner & { readonly message: string }>;
-  /** Blocks of the table that are being mended. */
-  readonly drifting: () => readonly string[];
+  readonly drifting: () => readonly Drifting[];
 }
 
-/** Everything that is in conflict now. */
-function findConflicts({ ranges, ledger, taken, drifting }: ConflictSources): Conflict[] {
-  const view = ledger();
-  if (view === undefined) return [];
-  return [
-    ...[...ranges().values()].flatMap((range) => [...foreign(range, view), ...overlaps(range)]),
-    ...outOfRange(ranges(), view),
-    ...[...taken()].map((owner) => ({
-      kind: 'port_taken' as const,
-      id: owner.uid,
-      message: owner.message,
-      services: [owner],
-    })),
-    ...drifting().map((block) => ({
-      kind: 'table_drift' as const,
-      id: block,
-      message: `${block} is being mended`,
-      services: [],
-    })),
-    ...[...view.duplicates()].map(([port, owners]) => ({
-      kind: 'duplicate' as const,
-      id: `${port}/${owners.map(({ uid }) => uid).join('/')}`,
-      message: `${port} is used by ${owners.map(({ key }) => key).join(' and ')}: change or delete one of them`,
-      services: owners,
-    })),
-  ];
-}
+type Ledger = NonNullable<ReturnType<ConflictSources['ledger']>>;
 
-function* foreign(range: Range, ledger: LedgerView): Generator<Conflict> {
+/** Everything that is in conflict now, by kind. */
+const FIND: Readonly<Record<ConflictKind, (sources: ConflictSources, ledger: Ledger) => Conflict[]>> = {
+  foreign_in_range: ({ ranges, service }, ledger) =>
+    [...ranges().values()].flatMap((range) => [...foreign(range, ledger, service)]),
+  out_of_range: ({ ranges }, ledger) => [...outOfRange(ranges(), ledger)],
+  port_taken: ({ taken }) =>
+    Array.from(taken(), ({ uid, message }) => ({ kind: 'port_taken', id: uid, message, parties: [] })),
+  range_overlap: ({ ranges }) => [...ranges().values()].flatMap((range) => [...overlaps(range, ranges())]),
+  table_drift: ({ drifting }) => drifting().map(drift),
+  duplicate: (_, ledger) => [...ledger.duplicates()].map(duplicate),
+};
+
+function* foreign(range: Range, ledger: Ledger, find: ConflictSources['service']): Generator<Conflict> {
   for (const port of portsOf(intersection(range.effective, ledger.taken))) {
     const holding = ledger.holding(port);
     if (holding?.by !== 'service') continue;
-    const entry = ledger.entry(port);
-    if (holding.managed && entry?.range === range.name) continue;
+    if (holding.managed && ledger.entry(port)?.range === range.name) continue;
+    const { key, uid } = holding.owner;
+    const message =
+      find(key)?.healthCheckNodePort === port
+        ? `${key} has ${port} of PortRange ${range.name} as its healthCheckNodePort, which cannot be changed: exclude the number, or make the Service again with another`
+        : `${key} holds ${port} of PortRange ${range.name} without having it from there: let it ask for the range, or move it`;
     yield {
       kind: 'foreign_in_range',
-      id: `${range.uid}/${port}/${holding.owner.uid}`,
-      message: `${holding.owner.key} holds ${port} of PortRange ${range.name} without having it from there: let it ask for the range, or move it`,
-      services: [holding.owner],
-      range,
+      id: `${range.uid}/${port}/${uid}`,
+      message,
+      parties: [serviceParty(holding.owner), rangeParty(range)],
     };
   }
 }
 
-function* overlaps(range: Range): Generator<Conflict> {
+function* overlaps(range: Range, ranges: ReadonlyMap<string, Range>): Generator<Conflict> {
   for (const { name, spans } of range.losesTo) {
+    const older = ranges.get(name);
     yield {
       kind: 'range_overlap',
-      id: `${range.uid}/${name}`,
+      id: `${range.uid}/${older?.uid}`,
       message: `${range.name} does without ${format(spans)}, which the older PortRange ${name} has: declare the ports in one of them`,
-      services: [],
-      range,
+      parties: [rangeParty(range), ...(older === undefined ? [] : [rangeParty(older)])],
     };
   }
 }
 
-function* outOfRange(ranges: ReadonlyMap<string, Range>, ledger: LedgerView): Generator<Conflict> {
-  for (const [port, { state, uid, service, range: name }] of ledger.entries()) {
+function* outOfRange(ranges: ReadonlyMap<string, Range>, ledger: Ledger): Generator<Conflict> {
+  for (const [port, { state, uid, service: key, range: name }] of ledger.entries()) {
     const range = ranges.get(name);
     if (state !== 'Held' || (range !== undefined && has(range.effective, port))) continue;
     yield {
       kind: 'out_of_range',
       id: `${uid}/${port}`,
-      message: `${service} holds ${port}, which PortRange ${name} would not give now`,
-      services: [{ key: service, uid }],
+      message: `${key} holds ${port}, which PortRange ${name} would not give now: it stays; to move it, ask for a range that can give it another`,
+      parties: [serviceParty({ key, uid })],
     };
   }
 }
 
+function drift({ name, namespace, uid }: Drifting): Conflict {
+  return {
+    kind: 'table_drift',
+    id: name,
+    message: `${name} was deleted, edited or damaged: it is written again from what Services hold`,
+    parties: [{ apiVersion: 'v1', kind: 'ConfigMap', namespace, name, uid }],
+  };
+}
+
+function duplicate([port, owners]: readonly [Port, readonly Owner[]]): Conflict {
+  return {
+    kind: 'duplicate',
+    id: `${port}/${owners.map(({ uid }) => uid).join('/')}`,
+    message: `${port} is used by ${owners.map(({ key }) => key).join(' and ')}: change or delete one of them`,
+    parties: owners.map(serviceParty),
+  };
+}
+
+function serviceParty({ key, uid }: Owner): EventRegarding {
+  const [namespace = '', name = ''] = key.split('/');
+  return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
+}
+
+function rangeParty({ name, uid }: Range): EventRegarding {
+  return { apiVersion: portRangeApiVersion, kind: 'PortRange', name, uid };
+}
+
 /** Remembers what was told. */
 export interface ConflictWatch {
-  /** Looks again: counts and tells what is new. */
-  look(): void;
+  /** Looks again, at these kinds or at all: counts and tells what is new. */
+  look(kinds?: readonly ConflictKind[]): void;
   /** Active conflicts by kind, every kind included. */
   active(): ReadonlyMap<ConflictKind, number>;
 }
@@ -120,37 +155,37 @@ export function createConflictWatch(
   sources: ConflictSources,
   parts: { events: EventRecorder; firstSeen: (kind: ConflictKind) => void },
 ): ConflictWatch {
-  let known = new Set<string>();
+  const known = new Map<ConflictKind, ReadonlySet<string>>();
+
+  function tell({ kind, message, parties }: Conflict): void {
+    parts.firstSeen(kind);
+    if (kind === 'port_taken') return;
+    for (const regarding of parties)
+      parts.events.record({
+        regarding,
+        type: 'Warning',
+        reason: REASON[kind],
+        action: 'Detect',
+        note: message,
+      });
+  }
+
   return {
-    look() {
-      const now = new Set<string>();
-      for (const conflict of findConflicts(sources)) {
-        const id = `${conflict.kind} ${conflict.id}`;
-        now.add(id);
-        if (known.has(id)) continue;
-        parts.firstSeen(conflict.kind);
-        tell(parts.events, conflict);
+    look(kinds = CONFLICT_KINDS) {
+      const ledger = sources.ledger();
+      if (ledger === undefined) return;
+      for (const kind of kinds) {
+        const found = FIND[kind](sources, ledger);
+        const before = known.get(kind);
+        for (const conflict of found) if (!before?.has(conflict.id)) tell(conflict);
+        known.set(kind, new Set(found.map(({ id }) => id)));
       }
-      known = now;
     },
     active() {
-      const counts = new Map<ConflictKind, number>(CONFLICT_KINDS.map((kind) => [kind, 0]));
-      for (const { kind } of findConflicts(sources)) counts.set(kind, (counts.get(kind) ?? 0) + 1);
-      return counts;
+      const ledger = sources.ledger();
+      const count = (kind: ConflictKind): number =>
+        ledger === undefined ? 0 : FIND[kind](sources, ledger).length;
+      return new Map(CONFLICT_KINDS.map((kind) => [kind, count(kind)]));
     },
   };
-}
-
-/** Overlaps, and a number that somebody waits for, are told where they are found: with the status and the refusal. */
-function tell(events: EventRecorder, { kind, message, services, range }: Conflict): void {
-  if (kind === 'range_overlap' || kind === 'port_taken') return;
-  const reason = kind.replace(/(?:^|_)([a-z])/g, (_, letter: string) => letter.toUpperCase());
-  const parties: EventRegarding[] = services.map(({ key, uid }) => {
-    const [namespace = '', name = ''] = key.split('/');
-    return { apiVersion: 'v1', kind: 'Service', namespace, name, uid };
-  });
-  if (range !== undefined)
-    parties.push({ apiVersion: portRangeApiVersion, kind: 'PortRange', name: range.name, uid: range.uid });
-  for (const regarding of parties)
-    events.record({ regarding, type: 'Warning', reason, action: 'Detect', note: message });
 }

@@ -25,7 +25,7 @@ import { createCaches } from './caches.ts';
 import { changesAdmission, changesDecisions, inOrder, type PortRangeView } from './inputs.ts';
 import { createJournal, type JournalObserver } from './journal.ts';
 import { createLoop, type Waiting } from './loop.ts';
-import { type ConflictKind, createConflictWatch } from './conflicts.ts';
+import { type ConflictKind, createConflictWatch, type Drifting } from './conflicts.ts';
 import { createNodePortRange } from './nodePortRange.ts';
 import { createRangeStatusWriter } from './rangeStatus.ts';
 import { ownersNotShown, resyncEvery } from './repair.ts';
@@ -125,6 +125,7 @@ export function createController(options: ControllerOptions): Controller {
     log,
     observer: observer.journal,
     onFound: (port, entry) => ledger?.restore(port, entry, clock.now()),
+    onDrift: () => conflicts.look(['table_drift']),
     onFenced: (stamp, block) =>
       options.onFatal(`table block ${block} carries the stamp ${stamp}: another leader is at work`),
   });
@@ -157,14 +158,31 @@ export function createController(options: ControllerOptions): Controller {
     views: portRanges,
     ranges: ranges.get,
     usage: (names) => usageOfNamed(names),
-    onCounted: () => conflicts.look(),
+    onCounted: lookForConflicts,
     pending: (name) => [...loop.waiting.values()].filter(({ range }) => range === name).length,
   });
 
   const conflicts = createConflictWatch(
-    { ranges: ranges.get, ledger: () => ledger, taken: () => takenPorts(), drifting: journal.drifting },
+    {
+      ranges: ranges.get,
+      ledger: () => ledger,
+      service: services.get,
+      taken: () => takenPorts(),
+      drifting: () => journal.drifting().map((name) => driftingBlock(name)),
+    },
     { events, firstSeen: observer.conflictSeen },
   );
+
+  function driftingBlock(name: string): Drifting {
+    const { namespace } = options;
+    return { name, namespace, uid: blocks.get(`${namespace}/${name}`)?.uid ?? '' };
+  }
+
+  /** Who is not decided yet would look like a stranger on its number: then it is looked at again soon. */
+  function lookForConflicts(): void {
+    if (queue.depth === 0) conflicts.look();
+    else status.touch();
+  }
 
   function* takenPorts(): Generator<Owner & { message: string }> {
     for (const [key, { reason, message }] of loop.waiting) {

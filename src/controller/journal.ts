@@ -58,6 +58,8 @@ export interface JournalOptions {
   readonly log: { warn(details: object, message: string): void };
   /** An entry that a former leader wrote when we had begun: it stands, and a reservation of ours there is lost. */
   readonly onFound: (port: Port, entry: Entry) => void;
+  /** What `drifting` tells has changed. */
+  readonly onDrift: () => void;
   /** Another leader stamped a block: nothing may be written any more. */
   readonly onFenced: (stamp: string, block: string) => void;
 }
@@ -79,7 +81,7 @@ export interface Journal {
   idle(): Promise<void>;
   /** Compares every block that the store shows with what it should be, and mends it. */
   check(): void;
-  /** Blocks that differ from what they should be and are being mended. */
+  /** Blocks that somebody deleted, edited or damaged, until they are mended. */
   drifting(): readonly string[];
   /** Blocks that a newer version wrote. */
   newerBlocks(): readonly string[];
@@ -108,6 +110,8 @@ interface Block {
   next: Batch | undefined;
   /** Written even without a change: to stamp or to mend it. */
   mustWrite: boolean;
+  /** Somebody else changed it, and it is not mended yet. */
+  drifts: boolean;
   writing: boolean;
 }
 
@@ -137,6 +141,7 @@ export function createJournal(options: JournalOptions): Journal {
       unreadable: undefined,
       next: undefined,
       mustWrite: false,
+      drifts: false,
       writing: false,
     };
     blocks.set(name, block);
@@ -146,7 +151,15 @@ export function createJournal(options: JournalOptions): Journal {
   /** Takes over what the server has, as the base of the next write. */
   function rebase(block: Block, view: BlockView | undefined): void {
     block.resourceVersion = view?.resourceVersion;
-    if (view !== undefined && !isReadable(view)) block.unreadable = view;
+    if (view === undefined || isReadable(view)) return;
+    block.unreadable = view;
+    setDrift(block, true);
+  }
+
+  function setDrift(block: Block, drifts: boolean): void {
+    if (block.drifts === drifts) return;
+    block.drifts = drifts;
+    options.onDrift();
   }
 
   async function flush(block: Block): Promise<void> {
@@ -176,6 +189,7 @@ export function createJournal(options: JournalOptions): Journal {
         await keepAside(block);
         await put(block, data);
         block.expected = data;
+        setDrift(block, false);
         batch?.done.resolve();
         return;
       } catch (error) {
@@ -294,6 +308,7 @@ export function createJournal(options: JournalOptions): Journal {
   function heal(block: Block, kind: HealKind): void {
     log.warn({ block: block.name, kind }, 'table block differs from what was written: written again');
     if (block.unreadable === undefined) observer.healed(kind, block.name);
+    setDrift(block, true);
     block.mustWrite = true;
     void flush(block);
   }
@@ -363,7 +378,7 @@ export function createJournal(options: JournalOptions): Journal {
         compare(block, view);
       }
     },
-    drifting: () => [...blocks.values()].filter(({ mustWrite }) => mustWrite).map(({ name }) => name),
+    drifting: () => [...blocks.values()].filter(({ drifts }) => drifts).map(({ name }) => name),
     newerBlocks: () => [...newer],
     sizes: () => new Map([...blocks].map(([name, { expected }]) => [name, bytesOf(expected)])),
     close,

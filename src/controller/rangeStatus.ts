@@ -5,20 +5,15 @@
 import type { Range } from '../allocation/range.ts';
 import type { Usage } from '../allocation/usage.ts';
 import { FIELD_MANAGER } from '../api/names.ts';
-import {
-  type Condition,
-  type PortRangeStatus,
-  portRangeApiVersion,
-  portRangePath,
-} from '../api/portRange.ts';
+import { type PortRangeStatus, portRangeApiVersion, portRangePath } from '../api/portRange.ts';
 import type { Cancel, Clock, Millis } from '../kube/clock.ts';
 import { isKubeError } from '../kube/errors.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
-import { format, isEmpty, spansOf } from '../ports/portSet.ts';
 import type { Log } from './audit.ts';
 import type { PortRangeView } from './inputs.ts';
+import { isSameStatus, statusOf } from './portRangeStatus.ts';
 
 const STATUS_EVERY: Millis = 250;
 /** After a failure, doubled with each in a row. */
@@ -42,8 +37,8 @@ export interface RangeStatusParts {
 }
 
 export interface RangeStatusWriter {
-  /** Counts of these ranges may have changed. */
-  touch(names: Iterable<string>): void;
+  /** Counts of these ranges may have changed; named or not, everything is counted again. */
+  touch(names?: Iterable<string>): void;
   /** Writes nothing any more. */
   close(): void;
 }
@@ -52,12 +47,13 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
   const { clock, transport, log } = parts;
   const dirty = new Set<string>();
   let cancel: Cancel | undefined;
+  let isTouched = false;
   let isWriting = false;
   let failures = 0;
   const closed = new AbortController();
 
   function plan(after: Millis): void {
-    if (closed.signal.aborted || isWriting || cancel !== undefined || dirty.size === 0) return;
+    if (closed.signal.aborted || isWriting || cancel !== undefined || !isTouched) return;
     cancel = clock.after(after, () => {
       cancel = undefined;
       void writeAll();
@@ -68,6 +64,7 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
     isWriting = true;
     const names = [...dirty];
     dirty.clear();
+    isTouched = false;
     const usage = parts.usage(names);
     let failed = false;
     for (let i = 0; i < names.length && !closed.signal.aborted; i += WRITES_AT_ONCE) {
@@ -78,6 +75,7 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
     }
     parts.onCounted();
     isWriting = false;
+    isTouched ||= dirty.size > 0;
     failures = failed ? failures + 1 : 0;
     plan(failed ? Math.min(RETRY_AFTER * 2 ** (failures - 1), LONGEST_RETRY) : STATUS_EVERY);
   }
@@ -89,7 +87,7 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
     if (view === undefined || range === undefined || usage === undefined || range.uid !== view.uid)
       return true;
     const status = statusOf(view, range, usage, parts.pending(name), clock.now());
-    if (isSame(view.object.status, status)) return true;
+    if (isSameStatus(view.object.status, status)) return true;
     const body = { metadata: { resourceVersion: view.resourceVersion }, status };
     const path = `${portRangePath}/${name}/status`;
     try {
@@ -114,21 +112,18 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
   }
 
   function tell(view: PortRangeView, status: PortRangeStatus): void {
-    for (const [type, reason] of [
-      ['Exhausted', 'RangeExhausted'],
-      ['Overlapping', 'RangeOverlap'],
-    ] as const) {
-      const now = status.conditions?.find((condition) => condition.type === type);
-      const before = view.object.status?.conditions?.find((condition) => condition.type === type);
-      if (now?.status !== 'True' || before?.status === 'True') continue;
-      const regarding = { apiVersion: portRangeApiVersion, kind: 'PortRange', name: view.key, uid: view.uid };
-      parts.events.record({ regarding, type: 'Warning', reason, action: 'Allocate', note: now.message });
-    }
+    const now = status.conditions?.find(({ type }) => type === 'Exhausted');
+    const before = view.object.status?.conditions?.find(({ type }) => type === 'Exhausted');
+    if (now?.status !== 'True' || before?.status === 'True') return;
+    const regarding = { apiVersion: portRangeApiVersion, kind: 'PortRange', name: view.key, uid: view.uid };
+    const reason = 'RangeExhausted';
+    parts.events.record({ regarding, type: 'Warning', reason, action: 'Allocate', note: now.message });
   }
 
   return {
-    touch(names) {
+    touch(names = []) {
       for (const name of names) dirty.add(name);
+      isTouched = true;
       plan(STATUS_EVERY);
     },
     close() {
@@ -136,107 +131,4 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
       cancel?.();
     },
   };
-}
-
-function statusOf(
-  view: PortRangeView,
-  range: Range,
-  usage: Usage,
-  pending: number,
-  now: Millis,
-): PortRangeStatus {
-  const generation = view.object.metadata.generation;
-  const before = view.object.status?.conditions ?? [];
-  const { capacity, allocated, foreign, coolingDown, free, explicitOnlyFree, usedPercent, outOfRange } =
-    usage;
-  return {
-    observedGeneration: generation,
-    ports: format(range.declared),
-    effective: spansOf(range.effective),
-    capacity,
-    allocated,
-    foreign,
-    coolingDown,
-    free,
-    explicitOnlyFree,
-    usedPercent,
-    outOfRange,
-    pending,
-    expanded: [],
-    conditions: conditionsOf(range, usage).map((condition): Condition => {
-      const old = before.find(({ type }) => type === condition.type);
-      const lastTransitionTime =
-        old?.status === condition.status
-          ? old.lastTransitionTime
-          : new Date(now).toISOString().replace(/\.\d+Z$/, 'Z');
-      return { ...condition, observedGeneration: generation, lastTransitionTime };
-    }),
-  };
-}
-
-type Finding = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
-
-function conditionsOf(range: Range, { free, capacity }: Usage): Finding[] {
-  const losses = range.losesTo
-    .map(({ name, spans }) => `${format(spans)} to the older PortRange ${name}`)
-    .join(', ');
-  const wins = range.winsOver.join(', ');
-  return [
-    {
-      type: 'Ready',
-      status: 'True',
-      reason: 'Reconciled',
-      message: `gives ${format(range.effective) || 'no ports'}`,
-    },
-    losses === ''
-      ? {
-          type: 'Overlapping',
-          status: 'False',
-          reason: 'NoOverlap',
-          message:
-            wins === ''
-              ? 'no older PortRange has any of its ports'
-              : `keeps the ports it shares with ${wins}`,
-        }
-      : { type: 'Overlapping', status: 'True', reason: 'OlderRangeWins', message: `loses ${losses}` },
-    free > 0
-      ? { type: 'Exhausted', status: 'False', reason: 'PortsFree', message: 'has free ports' }
-      : {
-          type: 'Exhausted',
-          status: 'True',
-          reason: 'NoPortFree',
-          message: `none of ${capacity} ports is free`,
-        },
-    withinNodePortRange(range),
-  ];
-}
-
-function withinNodePortRange({ beyondNodePorts }: Range): Finding {
-  const type = 'WithinNodePortRange';
-  if (beyondNodePorts === undefined) {
-    const message = "the apiserver's own node port range is not known";
-    return { type, status: 'Unknown', reason: 'NodePortRangeUnknown', message };
-  }
-  if (isEmpty(beyondNodePorts)) {
-    return { type, status: 'True', reason: 'Within', message: 'the apiserver can give all of its ports' };
-  }
-  const message = `the apiserver cannot give ${format(beyondNodePorts)}`;
-  return { type, status: 'False', reason: 'Beyond', message };
-}
-
-/** Compares as the apiserver would store them. */
-function isSame(shown: PortRangeStatus | undefined, wanted: PortRangeStatus): boolean {
-  if (shown === undefined) return false;
-  const { conditions: a = [], ...restA } = shown;
-  const { conditions: b = [], ...restB } = wanted;
-  return sorted(restA) === sorted(restB) && sorted(a) === sorted(b);
-}
-
-/** JSON with the keys of every object in one order. */
-function sorted(value: unknown): string {
-  return JSON.stringify(value, (_, item: unknown) =>
-    typeof item === 'object' && item !== null && !Array.isArray(item)
-      ? Object.fromEntries(Object.entries(item).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : item,
-  );
 }

@@ -139,6 +139,7 @@ export function createMetrics(): Metrics {
     watch(source) {
       exists = (range) => source.ranges().has(range);
       registerGauges(registers, source);
+      for (const [kind] of source.conflicts()) conflicts.inc({ kind }, 0);
     },
     allocated: (range, outcome) => allocations.inc({ range: labelOf(range), outcome }),
     took: (seconds) => duration.observe(seconds),
@@ -202,7 +203,7 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
     (c) => c.outOfRange,
   );
   perRange('usage_ratio', 'Share of the PortRange that is not free, 0 to 1.', (c) =>
-    c.capacity === 0 ? 1 : 1 - c.free / c.capacity,
+    c.capacity === 0 ? 1 : (c.capacity - c.free - c.explicitOnlyFree) / c.capacity,
   );
   gauge(
     `${PREFIX}pending_services`,
