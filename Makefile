@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help tools deps build check types lint format deadcode docs test unit e2e demo bench clean
+.PHONY: help tools deps build check types lint format deadcode docs test unit e2e e2e-oldest demo bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ unit: deps ## the tests that need no control plane
 
 e2e: build ## the tests on a real kube-apiserver
 	vitest run --project e2e
+
+e2e-oldest: build ## the tests of the policy on the oldest Kubernetes that has it
+	POLICY_KUBERNETES=v1.30.14 vitest run --project e2e e2e/policy
 
 docs: deps ## write what is generated: docs/reasons.md, docs/flags.md
 	@node scripts/docs.ts

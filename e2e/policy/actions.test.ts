@@ -10,6 +10,7 @@ import { expectAccepted, expectRefused, useWorld } from './world.ts';
 const NUMBER = 30_150;
 const SAYS = `node port ${NUMBER} belongs to the PortRange team-a, which does not admit the namespace b: `;
 const CONFIG = join(import.meta.dirname, '../../config');
+const PAGE = join(CONFIG, '../docs/policy.md');
 const AUDIT_LOG = 'audit.log';
 
 const world = useWorld(
@@ -97,6 +98,17 @@ describe('validationActions', () => {
     expect(stderr).toContain(`denied request: ${SAYS}`);
   });
 
+  test('the documentation shows what Deny and Warn say', async () => {
+    const page = await readFile(PAGE, 'utf8');
+    const said = (pattern: RegExp, text: string) =>
+      (pattern.exec(text)?.[0] ?? `no ${pattern.source}`).replace('namespace b:', 'namespace b-dev:');
+    const { message } = await team().name('b', NUMBER);
+    expect(page.includes(said(/is forbidden: .*/, message)), message).toBe(true);
+    await world().install('policy/warn');
+    const { warnings } = await team().name('b', NUMBER + 2);
+    expect(page.includes(`\nWarning: ${said(/Validation failed .*(?=")/, warnings)}\n`), warnings).toBe(true);
+  });
+
   test('Warn lets it through with a Warning header, which kubectl shows', async () => {
     await world().install('policy/warn');
     const answer = await team().name('b', NUMBER);
@@ -162,7 +174,7 @@ describe('A controller in another namespace', () => {
   });
 
   test('the documentation shows that overlay', async () => {
-    const page = await readFile(join(CONFIG, '../docs/policy.md'), 'utf8');
+    const page = await readFile(PAGE, 'utf8');
     expect(page).toContain(`path: ${op.path}`);
     expect(page).toContain(`value: ${expression}`);
   });

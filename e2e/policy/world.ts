@@ -168,9 +168,19 @@ const BINDING = {
   subjects: [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'Group', name: 'teams' }],
 };
 
+/**
+ * The apiserver picks at random above the first 128 numbers of its range (KEP-3668): those that these tests name,
+ * 30090 to 30217, are never hit by chance.
+ */
+const NODE_PORT_RANGE = '30090-63999';
+
 /** The controller's whole installation, teams that may do anything with Services, and no policy yet. */
 async function startWorld(options: ClusterOptions): Promise<World & { close(): Promise<void> }> {
-  const cluster = await startCluster({ ...(VERSION === undefined ? {} : { version: VERSION }), ...options });
+  const cluster = await startCluster({
+    nodePortRange: NODE_PORT_RANGE,
+    ...(VERSION === undefined ? {} : { version: VERSION }),
+    ...options,
+  });
   const clients = new Map<User, Client>();
   const clientOf = (user: User): Client => {
     const client = clients.get(user) ?? createClient(cluster, user);
@@ -290,7 +300,7 @@ export function useWorld(setUp: (world: World) => Promise<void>, options: Cluste
 export function expectRefused({ status, message }: Answer, number: number | string, range: string): void {
   expect(status, message).toBe(403);
   expect(message).toMatch(
-    new RegExp(`denied request: node port ${number} belongs? to the PortRange ${range},`),
+    new RegExp(`denied request: node port ${number} belongs to the PortRange ${range},`),
   );
 }
 
