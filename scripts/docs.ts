@@ -62,7 +62,8 @@ function flagsPage(): string {
 function metricsPage(): string {
   const metrics = createMetrics();
   // Registers the gauges; nothing is collected here, so there is nothing to ask the source.
-  metrics.watch({} as MetricsSource);
+  const nothing: Pick<MetricsSource, 'conflicts'> = { conflicts: () => [] };
+  metrics.watch(nothing as MetricsSource);
   const rows = metrics.registry
     .getMetricsAsArray()
     .filter(({ name }) => !/^(process|nodejs)_/.test(name))

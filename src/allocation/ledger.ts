@@ -56,6 +56,8 @@ export interface Ledger extends LedgerView {
   nextDeadline(): Millis;
   /** Numbers that more than one live Service has: a defect of the cluster (kubernetes #64466), never made by us. */
   duplicates(): Iterable<readonly [Port, readonly Owner[]]>;
+  /** How many numbers Services have, managed or not, in PortRanges or beside them. */
+  inUse(): number;
   /** Changes since the last call. */
   drain(ranges: ReadonlyMap<string, Range>): LedgerChanges;
 }
@@ -339,6 +341,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     },
 
     nextDeadline: () => soonest,
+    inUse: () => holders.size,
     duplicates: () => [...holders].filter(([, owners]) => owners.length > 1),
 
     drain(ranges) {

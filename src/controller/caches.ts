@@ -29,6 +29,8 @@ export interface Caches {
   readonly synced: Promise<unknown>;
   /** Whether all but the table were listed. */
   areWarm(): boolean;
+  /** By cache: ms since the apiserver last said anything about it. */
+  silences(): Iterable<readonly [string, Millis]>;
   /** A cache that has heard nothing for too long. */
   stale(): string | undefined;
 }
@@ -76,6 +78,7 @@ export function createCaches(options: {
     },
     synced: Promise.all([...warm, table].map(({ reflector }) => reflector.synced)),
     areWarm: () => warm.every(({ reflector }) => reflector.hasSynced()),
+    silences: () => watched.map(({ name, reflector }) => [name, reflector.silentFor()] as const),
     stale: () => watched.find(({ reflector }) => reflector.silentFor() > STALE_AFTER)?.name,
   };
 }

@@ -73,6 +73,10 @@ export interface ControllerView {
   tableSizes(): ReadonlyMap<string, number>;
   /** Size of the apiserver's own range; undefined while that is unknown. */
   nodePortRangeSize(): number | undefined;
+  /** How many node ports the Services of the cluster have; undefined before the barrier. */
+  nodePortsInUse(): number | undefined;
+  /** By cache: ms since the apiserver last said anything about it. */
+  cacheSilences(): Iterable<readonly [string, Millis]>;
   /** When everything was last looked at, ms since 1970; undefined before the barrier. */
   lastSync(): Millis | undefined;
 }
@@ -286,6 +290,8 @@ export function createController(options: ControllerOptions): Controller {
       const set = nodePorts.get();
       return set === undefined ? undefined : sizeOf(set);
     },
+    nodePortsInUse: () => ledger?.inUse(),
+    cacheSilences: caches.silences,
     lastSync: () => lastSync,
   };
 

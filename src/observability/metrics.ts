@@ -13,6 +13,9 @@ export interface MetricsSource {
   /** Active conflicts by kind. */
   conflicts(): Iterable<readonly [string, number]>;
   nodePortRangeSize(): number | undefined;
+  nodePortsInUse(): number | undefined;
+  /** ms, by cache */
+  cacheSilences(): Iterable<readonly [string, number]>;
   /** ms since 1970 */
   lastSync(): number | undefined;
 }
@@ -227,6 +230,23 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
     (g) => {
       const size = source.nodePortRangeSize();
       if (size !== undefined) g.set(size);
+    },
+  );
+  gauge(
+    `${PREFIX}node_port_range_used_ports`,
+    'Node ports that the Services of the cluster have, managed or not; absent until they are known.',
+    [],
+    (g) => {
+      const inUse = source.nodePortsInUse();
+      if (inUse !== undefined) g.set(inUse);
+    },
+  );
+  gauge(
+    `${PREFIX}cache_silence_seconds`,
+    'Seconds since the apiserver last said anything, by what is cached.',
+    ['name'],
+    (g) => {
+      for (const [name, silence] of source.cacheSilences()) g.set({ name }, silence / 1_000);
     },
   );
   gauge(`${PREFIX}last_sync_timestamp_seconds`, 'When everything was last looked at.', [], (g) =>

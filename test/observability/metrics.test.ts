@@ -21,6 +21,8 @@ async function page(source: Partial<MetricsSource> = {}): Promise<string> {
     tableSizes: () => [],
     conflicts: () => [['duplicate', 0]],
     nodePortRangeSize: () => undefined,
+    nodePortsInUse: () => undefined,
+    cacheSilences: () => [],
     lastSync: () => undefined,
     ...source,
   });
@@ -36,4 +38,10 @@ test('usage_ratio says the same as usedPercent: what is free only by number is n
 
 test('conflicts_total begins at 0 for every kind, so that its first increase is seen as one', async () => {
   expect(await page()).toContain('nodeport_manager_conflicts_total{kind="duplicate"} 0');
+});
+
+test('the cluster’s node ports in use, and how long each cache has heard nothing', async () => {
+  const text = await page({ nodePortsInUse: () => 12, cacheSilences: () => [['services', 1_500]] });
+  expect(text).toContain('nodeport_manager_node_port_range_used_ports 12');
+  expect(text).toContain('nodeport_manager_cache_silence_seconds{name="services"} 1.5');
 });
