@@ -1,12 +1,13 @@
 /**
  * Settles one Service: makes it show what was decided. Each write carries the resourceVersion it was decided from.
  *
- *   (Pending, when it moves) ──► nodePorts: JSON Patch ──► condition: strategic merge patch ──► event
+ *   (Pending, when what it shows would be untrue) ──► nodePorts: JSON Patch ──► condition: strategic merge patch ──► event
  *
  * The verdict is desired state: what the Service shows already is not written again, so that a crash between two
  * steps mends itself when the Service is decided again.
  */
 import type { Decision, PortGrant } from '../allocation/types.ts';
+import { readHoldings } from '../api/holdings.ts';
 import { CONDITION_TYPE, FIELD_MANAGER } from '../api/names.ts';
 import { REASONS, type Verdict } from '../api/reasons.ts';
 import { type RawService, type ServiceView, toServiceView } from '../api/service.ts';
@@ -133,10 +134,11 @@ export function createSettler(parts: { transport: Transport; events: EventRecord
     let now: Written = service;
     const numbers = numbersToWrite(service, grants);
     try {
-      if (leaves.length > 0) {
+      const left = leaves.length > 0 || numbers.size === 0 ? leaves : numbersGone(service, grants);
+      if (left.length > 0) {
         now = await writeCondition(service, now, {
           reason: 'Pending',
-          message: `moves from ${leaves.join(', ')}`,
+          message: `moves from ${left.join(', ')}`,
         });
       }
       if (numbers.size > 0) now = await writePorts(service, now, numbers);
@@ -198,6 +200,13 @@ function conditionOf({ reason, message }: Verdict, before: ServiceView['conditio
     message,
     lastTransitionTime: before?.status === status ? before.lastTransitionTime : at,
   };
+}
+
+/** Numbers that the condition says it holds, but which are gone with a port that another one replaces. */
+function numbersGone({ condition, ports }: ServiceView, grants: readonly PortGrant[]): readonly Port[] {
+  if (condition?.status !== 'True') return [];
+  const stays = new Set([...ports.map(({ nodePort }) => nodePort), ...grants.map(({ number }) => number)]);
+  return readHoldings(condition.message)?.numbers.filter((number) => !stays.has(number)) ?? [];
 }
 
 /** By port identity, where the number differs from what the Service has. */
