@@ -12,7 +12,7 @@
  * Without that rule every idle connection to a vanished server (no FIN: a failed-over load balancer) would cost
  * one more request its whole timeout.
  */
-import { Pool } from 'undici';
+import { type Dispatcher, Pool } from 'undici';
 import type { Millis } from './clock.ts';
 import type { Connection } from './connection.ts';
 
@@ -76,11 +76,20 @@ const UNSENT =
 /** Below the 90 s after which kube-apiserver closes an idle connection, so that we are the first to let go of it. */
 const KEEP_ALIVE_MS = 60_000;
 
-/** @param options.maxConnections for requests, watches not counted; the rest wait their turn. Default 64, at least 1. */
-export function createWire(connection: Connection, options: { maxConnections?: number } = {}): Wire {
+export interface WireOptions {
+  /** For requests, watches not counted; the rest wait their turn. Default 64, at least 1. */
+  maxConnections?: number;
+  /**
+   * Asked in the moment in which a write would go into its socket, after all waiting for credentials, connections and
+   * handshakes; false: it fails, and nothing was sent. Default: always.
+   */
+  mayWrite?: () => boolean;
+}
+
+export function createWire(connection: Connection, options: WireOptions = {}): Wire {
   const prefix = connection.server.pathname.replace(/\/$/, '');
   const pools = {
-    requests: recyclable(() => openPool(connection, options.maxConnections ?? 64)),
+    requests: recyclable(() => openPool(connection, options.maxConnections ?? 64, options.mayWrite)),
     watches: recyclable(() => openPool(connection, null)),
   };
   return {
@@ -91,8 +100,8 @@ export function createWire(connection: Connection, options: { maxConnections?: n
   };
 }
 
-function openPool({ server, tls }: Connection, connections: number | null): Pool {
-  return new Pool(server.origin, {
+function openPool({ server, tls }: Connection, connections: number | null, mayWrite = always): Pool {
+  const pool = new Pool(server.origin, {
     connections,
     allowH2: false,
     pipelining: 1,
@@ -100,6 +109,21 @@ function openPool({ server, tls }: Connection, connections: number | null): Pool
     keepAliveMaxTimeout: KEEP_ALIVE_MS,
     connect: { ...tls, timeout: 10_000, keepAlive: true, keepAliveInitialDelay: 30_000 },
   });
+  return pool.compose(permittedBy(mayWrite)) as Pool;
+}
+
+const always = (): boolean => true;
+
+/** undici calls onRequestStart right before it writes to the socket; what that throws fails the request. */
+function permittedBy(mayWrite: () => boolean): Dispatcher.DispatcherComposeInterceptor {
+  return (dispatch) => (request, handler) => {
+    const start = handler.onRequestStart?.bind(handler);
+    const onRequestStart: typeof start = (controller, context) => {
+      if (request.method !== 'GET' && !mayWrite()) throw wireError('closed', 'not permitted to write');
+      start?.(controller, context);
+    };
+    return dispatch(request, Object.assign(handler, { onRequestStart }));
+  };
 }
 
 interface Recyclable {

@@ -13,10 +13,15 @@ import { selfSigned } from './selfSigned.ts';
 const authorize = async (): Promise<Record<string, string>> => ({});
 
 /** A wire, and a transport over it, to a server that the test has made. */
-function connect(url: URL, tls: { ca?: string; rejectUnauthorized?: boolean } = {}, maxConnections?: number) {
+function connect(
+  url: URL,
+  tls: { ca?: string; rejectUnauthorized?: boolean } = {},
+  maxConnections = 64,
+  mayWrite = (): boolean => true,
+) {
   const wire = createWire(
     { server: url, tls: { rejectUnauthorized: true, ...tls }, authorize },
-    maxConnections === undefined ? {} : { maxConnections },
+    { maxConnections, mayWrite },
   );
   const clock = manualClock();
   const transport = createTransport({
@@ -121,6 +126,42 @@ describe('connections', () => {
     server.on('GET /k8s/clusters/c-1/api', json({ fine: true }));
     const { transport } = connect(new URL('/k8s/clusters/c-1/', server.url));
     await expect(transport.request({ method: 'GET', path: '/api' })).resolves.toEqual({ fine: true });
+  });
+});
+
+describe('a wire that asks whether it may write', () => {
+  async function asking(tls?: { key: string; cert: string }) {
+    const server = await serve(tls);
+    server.on('GET /', json({}));
+    server.on('PUT /', json({}));
+    const may = { write: true };
+    const ca = tls === undefined ? {} : { ca: tls.cert };
+    const connected = connect(server.url, ca, undefined, () => may.write);
+    return { server, may, ...connected };
+  }
+
+  test('sends no write when it may not, and says that nothing has happened; it reads on', async () => {
+    const { server, may, transport } = await asking();
+    await transport.request({ method: 'PUT', path: '/', body: {} });
+    may.write = false;
+    const refused = await failure(transport.request({ method: 'PUT', path: '/', body: {} }));
+    expect([refused.code, isAmbiguous(refused)]).toEqual(['Aborted', false]);
+    await transport.request({ method: 'GET', path: '/' });
+    may.write = true;
+    await transport.request({ method: 'PUT', path: '/', body: {} });
+    expect(server.requests.map(({ method }) => method)).toEqual(['PUT', 'GET', 'PUT']);
+    expect(server.connections.opened - server.connections.open).toBe(0);
+  });
+
+  test('asks when the connection stands, not before: a handshake may outlast the right to write', async () => {
+    const { server, may, wire } = await asking(selfSigned);
+    const bounds = { headersTimeoutMs: 0, bodyTimeoutMs: 0 };
+    const written = wire.send('requests', { method: 'PUT', path: '/', headers: {}, body: '{}', ...bounds });
+    may.write = false;
+    expect(wireFailureOf(await written.catch((e: unknown) => e))).toBe('closed');
+    // There was a connection: only the right was missing.
+    await until(() => server.connections.opened === 1);
+    expect(server.requests).toEqual([]);
   });
 });
 
