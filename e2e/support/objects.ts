@@ -109,6 +109,7 @@ export interface ServiceOptions {
   type?: string;
   ports?: ServicePort[];
   annotations?: Record<string, string>;
+  labels?: Record<string, string>;
   /** More of the spec. */
   spec?: Record<string, unknown>;
 }
@@ -116,13 +117,21 @@ export interface ServiceOptions {
 /** A Service as a team writes it; by default of type NodePort with the one port 80. `key`: namespace/name. */
 export function service(key: string, options: ServiceOptions = {}): object {
   const [namespace, name] = key.split('/');
-  const { range, type = 'NodePort', ports = [{ name: 'http', port: 80 }], annotations = {}, spec } = options;
+  const {
+    range,
+    type = 'NodePort',
+    ports = [{ name: 'http', port: 80 }],
+    annotations = {},
+    labels = {},
+    spec,
+  } = options;
   return {
     apiVersion: 'v1',
     kind: 'Service',
     metadata: {
       namespace,
       name,
+      labels,
       annotations: { ...annotations, ...(range === undefined ? {} : { [RANGE_ANNOTATION]: range }) },
     },
     spec: { type, ports, selector: { app: name }, ...spec },
