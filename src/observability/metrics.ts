@@ -229,7 +229,9 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
     [],
     (g) => {
       const size = source.nodePortRangeSize();
-      if (size !== undefined) g.set(size);
+      // Without labels a gauge begins at 0, and 0 is not "unknown".
+      if (size === undefined) g.remove();
+      else g.set(size);
     },
   );
   gauge(

@@ -45,3 +45,10 @@ test('the cluster’s node ports in use, and how long each cache has heard nothi
   expect(text).toContain('nodeport_manager_node_port_range_used_ports 12');
   expect(text).toContain('nodeport_manager_cache_silence_seconds{name="services"} 1.5');
 });
+
+test("the size of the apiserver's own range is absent while it is unknown", async () => {
+  expect(await page()).not.toMatch(/^nodeport_manager_node_port_range_ports /m);
+  expect(await page({ nodePortRangeSize: () => 2_768 })).toMatch(
+    /^nodeport_manager_node_port_range_ports 2768$/m,
+  );
+});
