@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import { conditionOf, numbersOf, RANGE_ANNOTATION } from '../support/objects.ts';
+import { conditionOf, numbersOf } from '../support/objects.ts';
 import { useWorld } from '../support/world.ts';
 import {
   argocd,
@@ -9,6 +9,7 @@ import {
   careful,
   flux,
   type Manifest,
+  manifestOf,
   reconcile,
   type Tool,
   TOOLS,
@@ -24,22 +25,15 @@ const world = useWorld(async (w) => {
 });
 
 interface Wish {
-  nodePort?: number | null;
+  nodePort?: number;
   range?: string;
   annotations?: Record<string, string>;
 }
 
 /** A Service with the one port 80. */
-function manifestOf(key: string, { nodePort, range = 'team-a', annotations = {} }: Wish = {}): Manifest {
-  const [namespace = '', name = ''] = key.split('/');
-  const port = { name: 'http', port: 80, protocol: 'TCP', ...(nodePort === undefined ? {} : { nodePort }) };
-  const manifest = {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace, annotations: { ...annotations, [RANGE_ANNOTATION]: range } },
-    spec: { type: 'NodePort', selector: { app: name }, ports: [port] },
-  };
-  return manifest;
+function pinned(key: string, { nodePort, ...wish }: Wish = {}): Manifest {
+  const named = nodePort === undefined ? {} : { nodePort };
+  return manifestOf(key, { ports: [{ name: 'http', port: 80, protocol: 'TCP', ...named }], ...wish });
 }
 
 /** The controller's writes to the specs of these Services. */
@@ -52,8 +46,7 @@ async function specWrites(...names: string[]): Promise<number> {
 let next = 30120;
 const fresh = (): number => (next += 1);
 
-const sync = (tool: Tool, key: string, wish?: Wish): Promise<void> =>
-  tool.sync(world(), manifestOf(key, wish));
+const sync = (tool: Tool, key: string, wish?: Wish): Promise<void> => tool.sync(world(), pinned(key, wish));
 
 async function served(tool: Tool, key: string): Promise<number> {
   await sync(tool, key);
@@ -68,7 +61,7 @@ describe.each(TOOLS.map((tool) => [tool.name, tool] as const))(
       const nodePort = fresh();
       await sync(tool, key, { nodePort });
       await world().shows(key, 'Adopted', `holds http ${nodePort} from team-a`);
-      expect(await reconcile(tool, world(), manifestOf(key, { nodePort }))).toBe('in sync');
+      expect(await reconcile(tool, world(), pinned(key, { nodePort }))).toBe('in sync');
       expect(await specWrites(`${name}-in`)).toBe(0);
     });
 
@@ -81,7 +74,7 @@ describe.each(TOOLS.map((tool) => [tool.name, tool] as const))(
       );
       await world().shows(key, 'HeldOutOfRange', why);
       for (let i = 0; i < 3; i += 1) {
-        expect(await reconcile(tool, world(), manifestOf(key, { nodePort }))).toBe('in sync');
+        expect(await reconcile(tool, world(), pinned(key, { nodePort }))).toBe('in sync');
       }
       expect(await specWrites(`${name}-out`)).toBe(0);
     });
@@ -113,7 +106,7 @@ describe.each(FORCING)('a number that %s brings after we assigned another', (nam
     await sync(tool, key, { nodePort });
     await world().shows(key, 'Adopted', `holds http ${nodePort} from team-a`);
     await eventually(() => expect(world().checker.table().get(first)?.state).toBe('Released'));
-    expect(await reconcile(tool, world(), manifestOf(key, { nodePort }))).toBe('in sync');
+    expect(await reconcile(tool, world(), pinned(key, { nodePort }))).toBe('in sync');
     expect(await specWrites(`${name}-later`)).toBe(1);
   });
 
@@ -122,7 +115,7 @@ describe.each(FORCING)('a number that %s brings after we assigned another', (nam
     await sync(tool, key);
     await world().checker.untilTableIsTrue();
     expect(await world().port(key)).toBe(before);
-    expect(await reconcile(tool, world(), manifestOf(key))).toBe('in sync');
+    expect(await reconcile(tool, world(), pinned(key))).toBe('in sync');
     expect(await specWrites(`${name}-later`)).toBe(1);
   });
 });
@@ -153,7 +146,7 @@ describe.each(FORCING)('a number out of the range, taken out of Git, with %s', (
 
   test('moves into the range with the next request', async () => {
     const wanted = fresh();
-    const manifest = manifestOf(key, { annotations: { 'nodeport-manager.io/ports': `http=${wanted}` } });
+    const manifest = pinned(key, { annotations: { 'nodeport-manager.io/ports': `http=${wanted}` } });
     await tool.sync(world(), manifest);
     await world().shows(key, 'Assigned', `holds http ${wanted} from team-a`);
     expect(await reconcile(tool, world(), manifest)).toBe('in sync');
@@ -186,7 +179,7 @@ describe.each(FORCING)('our own number, written into Git, with %s', (name, tool)
 
   test('outlives a new request: at most one round of writes, then HeldOutOfRange and rest', async () => {
     const wish = { nodePort: number, range: 'team-b' };
-    const manifest = manifestOf(key, wish);
+    const manifest = pinned(key, wish);
     await tool.sync(world(), manifest);
     await eventually(async () => expect(conditionOf(await world().get(key))?.message).toContain('team-b'));
     await reconcile(tool, world(), manifest);

@@ -1,15 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
-import {
-  conditionOf,
-  numbersOf,
-  RANGE_ANNOTATION,
-  type Service,
-  type ServicePort,
-  servicesPath,
-} from '../support/objects.ts';
+import { conditionOf, numbersOf, type Service, type ServicePort, servicesPath } from '../support/objects.ts';
 import { useWorld } from '../support/world.ts';
-import { argocd, argocdReplace, argocdServerSide, flux, type Manifest, reconcile, TOOLS } from './tools.ts';
+import { argocd, argocdReplace, argocdServerSide, flux, manifestOf, reconcile, TOOLS } from './tools.ts';
 
 /** How often an unchanged manifest is written again. */
 const TIMES = 8;
@@ -20,17 +13,6 @@ const world = useWorld(async (w) => {
   await w.range('team-a', 30100, 30199);
   await w.rangeShows('team-a', { capacity: 100 });
 });
-
-function manifestOf(key: string, ...ports: ServicePort[]): Manifest {
-  const [namespace = '', name = ''] = key.split('/');
-  const manifest = {
-    apiVersion: 'v1',
-    kind: 'Service',
-    metadata: { name, namespace, annotations: { [RANGE_ANNOTATION]: 'team-a' } },
-    spec: { type: 'NodePort', selector: { app: name }, ports },
-  };
-  return manifest;
-}
 
 /** The controller's writes to this Service, its condition included. */
 async function writesTo(name: string): Promise<string[]> {
@@ -53,12 +35,12 @@ const https: ServicePort = { name: 'https', port: 443, protocol: 'TCP' };
 
 describe.each(TOOLS.map((tool) => [tool.name, tool] as const))('a Service that %s applies', (name, tool) => {
   const key = `a-dev/${name}`;
-  const sync = (...ports: ServicePort[]) => tool.sync(world(), manifestOf(key, ...ports));
+  const sync = (...ports: ServicePort[]) => tool.sync(world(), manifestOf(key, { ports }));
   const numbers = async () => (await world().get(key)).spec.ports.map(({ nodePort }) => nodePort);
   let number = 0;
 
   test('gets a number of its range, and is in sync: nothing has to be ignored', async () => {
-    const manifest = manifestOf(key, http);
+    const manifest = manifestOf(key, { ports: [http] });
     expect(await reconcile(tool, world(), manifest)).toBe('applied');
     number = (await world().shows(key, 'Assigned')).spec.ports[0]?.nodePort ?? 0;
     expect(await reconcile(tool, world(), manifest)).toBe('in sync');
@@ -70,7 +52,7 @@ describe.each(TOOLS.map((tool) => [tool.name, tool] as const))('a Service that %
     await untilAllIsDone();
     expect(await numbers()).toEqual([number]);
     expect(await writesTo(name)).toHaveLength(2);
-    expect(await tool.inSync(world(), manifestOf(key, http))).toBe(true);
+    expect(await tool.inSync(world(), manifestOf(key, { ports: [http] }))).toBe(true);
   });
 
   test('keeps its number when Git changes the port', async () => {
@@ -120,7 +102,7 @@ describe.each(TOOLS.map((tool) => [tool.name, tool] as const))('a Service that %
   });
 
   test('is in sync in the end, too', async () => {
-    const manifest = manifestOf(key, https, { name: 'grpc', port: 9000, protocol: 'TCP' });
+    const manifest = manifestOf(key, { ports: [https, { name: 'grpc', port: 9000, protocol: 'TCP' }] });
     const before = await writesTo(name);
     expect(await reconcile(tool, world(), manifest)).toBe('in sync');
     await untilAllIsDone();
@@ -146,7 +128,7 @@ describe('a node port that somebody changes by hand', () => {
     async (name, tool) => {
       const key = `a-dev/hand-${name}`;
       const nodePort = 30180 + ['argocd', 'argocd-ssa', 'flux'].indexOf(name);
-      const manifest = manifestOf(key, http);
+      const manifest = manifestOf(key, { ports: [http] });
       await tool.sync(world(), manifest);
       await world().shows(key, 'Assigned');
       await byHand(key, nodePort);
@@ -161,7 +143,7 @@ describe('a node port that somebody changes by hand', () => {
 });
 
 test('a Service that moves from client-side to server-side apply and to Replace=true keeps its number', async () => {
-  const manifest = manifestOf('a-dev/wanders', http);
+  const manifest = manifestOf('a-dev/wanders', { ports: [http] });
   await argocd.sync(world(), manifest);
   const [number] = numbersOf(await world().shows('a-dev/wanders', 'Assigned'));
   for (const tool of [argocdServerSide, argocdReplace, flux, argocd]) await tool.sync(world(), manifest);

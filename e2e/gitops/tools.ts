@@ -10,8 +10,17 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { ApiError, type Client } from '../cluster/client.ts';
-import { type ManagedFields, type Service, servicesPath } from '../support/objects.ts';
+import {
+  type ManagedFields,
+  RANGE_ANNOTATION,
+  type Service,
+  type ServicePort,
+  servicesPath,
+} from '../support/objects.ts';
 import type { World } from '../support/world.ts';
+
+/** An entry of `spec.ports` in Git, where a chart may leave `nodePort:` empty. */
+export type GitPort = Omit<ServicePort, 'nodePort'> & { nodePort?: number | null };
 
 /** A Service as it lies in Git. */
 export interface Manifest {
@@ -21,7 +30,31 @@ export interface Manifest {
     annotations?: Record<string, string>;
     labels?: Record<string, string>;
   };
-  spec: { ports: { port: number; nodePort?: number | null }[] } & Record<string, unknown>;
+  spec: { ports: GitPort[] } & Record<string, unknown>;
+}
+
+interface Wish {
+  ports: GitPort[];
+  /** Default "team-a"; null: it does not ask. */
+  range?: string | null;
+  type?: string;
+  annotations?: Record<string, string>;
+}
+
+/** A Service in Git; `key`: namespace/name. */
+export function manifestOf(
+  key: string,
+  { ports, range = 'team-a', type = 'NodePort', ...rest }: Wish,
+): Manifest {
+  const [namespace = '', name = ''] = key.split('/');
+  const asks = range === null ? {} : { [RANGE_ANNOTATION]: range };
+  const manifest = {
+    apiVersion: 'v1',
+    kind: 'Service',
+    metadata: { name, namespace, annotations: { ...rest.annotations, ...asks } },
+    spec: { type, selector: { app: name }, ports },
+  };
+  return manifest;
 }
 
 export interface Tool {
