@@ -26,7 +26,7 @@ export const REASONS = {
     meaning:
       'The node ports work and stay, but the range would not give them now: pinned by another manager, left by a range that shrank, changed or was deleted, excluded, no longer admitted, or lost to an overlap.',
     remedy:
-      'Nothing has to be done. To move into the range, remove the pinned nodePort or ask for another range.',
+      'Nothing has to be done. To move into the range, change the annotation; a pinned nodePort has to leave the manifest as well, which moves nothing by itself.',
   },
   RangeNotFound: {
     status: 'False',
