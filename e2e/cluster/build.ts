@@ -39,7 +39,8 @@ function etcdVersion(version: string): string {
   return ETCD_OF_KUBERNETES[`${major}.${minor}`] ?? DEFAULT_ETCD;
 }
 
-async function requireGo(): Promise<void> {
+/** Throws CannotBuild when Go is missing or too old. */
+export async function requireGo(): Promise<void> {
   const wanted = `Go ${OLDEST_GO.join('.')} or newer`;
   let found: string;
   try {
@@ -96,7 +97,8 @@ function kubernetesLinkerFlags(version: string): string {
   return ['-s -w', ...set].join(' ');
 }
 
-async function writeModule(folder: string, lines: readonly string[]): Promise<void> {
+/** A go.mod of ours with these lines, in a folder that is made. */
+export async function writeModule(folder: string, lines: readonly string[]): Promise<void> {
   await mkdir(folder, { recursive: true });
   const head = ['module controlplane.local/build', `go ${OLDEST_GO.join('.')}.0`];
   await writeFile(join(folder, 'go.mod'), `${[...head, ...lines].join('\n')}\n`);
@@ -112,16 +114,19 @@ async function tidy(folder: string, label: string, onProgress: Progress): Promis
   );
 }
 
-async function compile(
+/** `go build` of main packages into the folder `target`; `folder` has the go.mod. */
+export async function compile(
   programs: readonly string[],
   label: string,
   target: string,
   folder: string,
   linkerFlags: string,
   onProgress: Progress,
+  flags: readonly string[] = [],
 ): Promise<void> {
   let compiled = 0;
-  const args = ['build', '-v', '-trimpath', `-ldflags=${linkerFlags}`, '-o', `${target}/`, ...programs];
+  const fixed = ['-v', '-trimpath', `-ldflags=${linkerFlags}`, '-o', `${target}/`];
+  const args = ['build', ...fixed, ...flags, ...programs];
   await withHeartbeat(
     label,
     onProgress,
