@@ -54,8 +54,9 @@ e2e: build ## the tests on a real kube-apiserver
 e2e-oldest: build ## the tests of the policy on the oldest Kubernetes that has it
 	POLICY_KUBERNETES=v1.30.14 vitest run --project e2e e2e/policy
 
-docs: deps ## write what is generated: docs/reasons.md, docs/flags.md
+docs: deps ## write what is generated: pages of docs/, rules and dashboard of config/
 	@node scripts/docs.ts
+	@node scripts/monitoring.ts
 
 demo: build ## three teams on a real control plane; stays up on a terminal
 	@node demo/demo.ts

@@ -34,7 +34,9 @@ describe('generated pages', () => {
 
 describe('links between pages', () => {
   test('lead to files that exist', async () => {
-    const docs = (await readdir(join(ROOT, 'docs'))).filter((name) => name.endsWith('.md'));
+    const docs = (await readdir(join(ROOT, 'docs'), { recursive: true })).filter((name) =>
+      name.endsWith('.md'),
+    );
     const files = ['README.md', 'CONTRIBUTING.md', ...docs.map((name) => join('docs', name))];
     const broken: string[] = [];
     for (const file of files) {

@@ -87,7 +87,7 @@ async function unpack(target: string, scratch: string, onProgress: Progress): Pr
       cause: error,
     });
   }
-  const [archive] = (await readdir(folder)).filter((name) => name.endsWith('.deb'));
+  const archive = (await readdir(folder)).find((name) => name.endsWith('.deb'));
   if (archive === undefined) throw new CannotBuild('apt-get fetched no package');
   await run('dpkg-deb', ['--extract', archive, 'content'], { cwd: folder });
   for (const name of NAMES) await rename(join(folder, 'content/usr/bin', name), join(target, name));
