@@ -224,6 +224,17 @@ describe('Within the budget of CEL', () => {
     expectRefused(await team().create('b/web', [...ports(63, 31_000), last]), 30_400, 'wide');
   });
 
+  test.each([150, 151, 157])(
+    'a Service of %i ports is judged against it, too: it passes, or is refused for its last port',
+    async (count) => {
+      const last = { name: 'last', port: 80, nodePort: 30_401 };
+      expectAccepted(await team().create('b/web', ports(count, 31_000)));
+      await world().remove('b/web');
+      expectRefused(await team().create('b/web', [...ports(count - 1, 31_000), last]), 30_401, 'wide');
+      expect(await world().errors()).toEqual([]);
+    },
+  );
+
   test('more than can be compared is refused and said, never let through by an error', async () => {
     const answer = await team().create('b/web', ports(160, 31_000));
     expect(answer.status).toBe(403);
