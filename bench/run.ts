@@ -9,6 +9,7 @@ import { bundle } from './lib/bundle.ts';
 import { decision } from './lib/decision.ts';
 import { large } from './lib/large.ts';
 import { latency } from './lib/latency.ts';
+import { policy } from './lib/policy.ts';
 import { asMarkdown, asText, type Findings, measured, type PartResult } from './lib/report.ts';
 import { type Bench, startBench, versions } from './lib/rig.ts';
 import { settled } from './lib/settled.ts';
@@ -21,6 +22,7 @@ const PARTS: Readonly<Record<string, { title: string; run: (bench: Bench) => Pro
   settled: { title: 'A settled cluster (`settled`)', run: settled },
   large: { title: 'Start and memory with 10,000 Services (`large`)', run: large },
   decision: { title: 'One decision (`decision`)', run: decision },
+  policy: { title: 'The policy that makes segments bind (`policy`)', run: policy },
   bundle: { title: 'The bundle (`bundle`)', run: bundle },
 };
 

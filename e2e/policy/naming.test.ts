@@ -110,13 +110,13 @@ describe('A number of a segment that does not admit the namespace is refused, wi
     }
   });
 
-  test('as healthCheckNodePort', async () => {
+  test('as healthCheckNodePort, also at both ends of the segment', async () => {
     const create = (healthCheckNodePort: number) =>
       team().create('b/web', [{ port: 80 }], {
         type: 'LoadBalancer',
         spec: { externalTrafficPolicy: 'Local', healthCheckNodePort },
       });
-    expectRefused(await create(A), A, 'team-a');
+    for (const number of [30_100, A, 30_199]) expectRefused(await create(number), number, 'team-a');
     expectAccepted(await create(B));
   });
 
