@@ -18,7 +18,8 @@ interface Objection {
   readonly message: string;
   /** What must become free for another try. */
   readonly waitsFor?: readonly WaitKey[];
-  readonly need?: number;
+  /** The range that has too few, and how many it takes. */
+  readonly need?: readonly [string, number];
 }
 
 /** In the order a person would ask. The first that decides ends it; a holder is settled before ranges are asked anything. */
@@ -125,7 +126,7 @@ function askRange(situation: Situation, name: string): Decision | Objection {
   if ('lacks' in plan) {
     const { need, lacks } = plan;
     const message = `${name} has too few free ports: ${lacks} needed`;
-    return { reason: 'RangeExhausted', message, waitsFor: [`range/${name}`], need };
+    return { reason: 'RangeExhausted', message, waitsFor: [`range/${name}`], need: [name, need] };
   }
   if ('taken' in plan) {
     // Whose number it is, where the request does not say.
@@ -187,7 +188,7 @@ function refuse(situation: Situation, objections: readonly Objection[]): Decisio
     verdict: { reason, message: refusalMessage(situation, message) },
     names: slots.flatMap(({ wanted = [] }) => wanted),
     waitsFor: objections.flatMap(({ waitsFor = [] }) => waitsFor),
-    need: Math.max(...objections.map(({ need = 0 }) => need)),
+    needs: new Map(objections.flatMap(({ need }) => (need === undefined ? [] : [need]))),
     ...(grants.length === 0 ? {} : { holds: { range, request: honoured, grants } }),
   };
 }

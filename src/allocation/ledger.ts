@@ -82,13 +82,14 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   let changed = new Map<Port, Entry | undefined>();
   let touched = new Set<Port>();
   let someoneMayBeServed = false;
-  /** Services that sit on a number which does not rest any more. */
-  let mayKeep = new Set<string>();
+  /** Services to decide again for another reason: they sit on a number that rests no more, or say who has one. */
+  let concerned = new Set<string>();
   let soonest = Number.POSITIVE_INFINITY;
 
   /** Recomputes the one bit of a number from all that is known about it. */
   function settleBit(port: Port): void {
     touched.add(port);
+    for (const key of waiting.namersOf(port)) concerned.add(key);
     const isTaken =
       holders.has(port) || entries.get(port)?.state === 'Held' || resting.has(port) || has(unreadable, port);
     if (isTaken) add(taken, port);
@@ -96,7 +97,11 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       remove(taken, port);
       someoneMayBeServed = true;
     }
-    if (isTaken || waiting.forPort(port).length > 0) add(spokenFor, port);
+    speakFor(port);
+  }
+
+  function speakFor(port: Port): void {
+    if (has(taken, port) || waiting.forPort(port).length > 0) add(spokenFor, port);
     else remove(spokenFor, port);
   }
 
@@ -211,23 +216,26 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   /** Lists the Service among those who wait, or no longer. */
   function standInLine({ key, createdAt, condition }: ServiceView, decision: Decision, now: Millis): void {
     const before = waiting.remove(key);
-    const { need, waitsFor, names } = decision.do === 'refuse' ? decision : NOT_REFUSED;
+    const { needs, waitsFor, names } = decision.do === 'refuse' ? decision : NOT_REFUSED;
     if (waitsFor.length > 0 || names.length > 0) {
       // After a restart the condition tells since when.
       const isTold = before === undefined && condition?.reason === 'PortTaken';
       const since = isTold ? Date.parse(condition.lastTransitionTime) : now;
       const namedSince = new Map(names.map((port) => [port, before?.namedSince.get(port) ?? since]));
-      waiting.put({ key, createdAt, need, waitsFor, namedSince });
-      numbersAmong(waitsFor).forEach(settleBit);
+      waiting.put({ key, createdAt, needs, waitsFor, namedSince });
+      numbersAmong(waitsFor).forEach(speakFor);
     }
     // What was kept for it may serve those behind it.
-    const stays = before !== undefined && before.need === need && before.waitsFor.join() === waitsFor.join();
+    const stays =
+      before !== undefined &&
+      [...before.needs].join() === [...needs].join() &&
+      before.waitsFor.join() === waitsFor.join();
     if (before !== undefined && !stays) leftTheLine(before);
   }
 
   function leftTheLine({ waitsFor }: Waiter): void {
     someoneMayBeServed = true;
-    numbersAmong(waitsFor).forEach(settleBit);
+    numbersAmong(waitsFor).forEach(speakFor);
   }
 
   /** Whether all numbers that it names are free, as far as anybody else goes. */
@@ -330,7 +338,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
         }
         resting.delete(port);
         settleBit(port);
-        for (const { key } of holders.get(port) ?? []) mayKeep.add(key);
+        for (const { key } of holders.get(port) ?? []) concerned.add(key);
       }
     },
 
@@ -345,11 +353,11 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     duplicates: () => [...holders].filter(([, owners]) => owners.length > 1),
 
     drain(ranges) {
-      const wake = new Set([...mayKeep, ...(someoneMayBeServed ? servable(ranges) : [])]);
+      const wake = new Set([...concerned, ...(someoneMayBeServed ? servable(ranges) : [])]);
       const changes = { entries: changed, touched, wake: [...wake] };
       changed = new Map();
       touched = new Set();
-      mayKeep = new Set();
+      concerned = new Set();
       someoneMayBeServed = false;
       return changes;
     },
@@ -376,7 +384,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   }
 }
 
-const NOT_REFUSED = { need: 0, waitsFor: [], names: [] };
+const NOT_REFUSED = { needs: new Map<string, number>(), waitsFor: [], names: [] };
 const NO_ENTRIES: ReadonlyMap<Port, Entry> = new Map();
 
 /** Removes a value under a key, and the key with its last value. */

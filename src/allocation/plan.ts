@@ -53,20 +53,28 @@ export function planFor(situation: Situation, range: Range): Plan | Obstacle {
     const number = numbersToReturnTo(situation, slot, range).find((port) => !used.has(port));
     if (number !== undefined) choose(slot, number);
   }
-  const rest = open();
   // Of the numbers chosen so far, those that anybody could have count against those who wait longer.
   const contested = [...used].filter(
     (port) => has(range.pickable, port) && ledger.holding(port) === undefined,
   ).length;
+  const hasRoomFor = (need: number): boolean => need === 0 || ledger.hasRoomFor(range, owner.key, need);
+  // Hash replaces a number that fits by a better one, but not by one that others wait for.
+  if (!hasRoomFor(open().length + contested)) {
+    for (const slot of open()) {
+      const number = fitting(situation, slot, range).find((port) => !used.has(port));
+      if (number !== undefined) choose(slot, number);
+    }
+  }
+  const rest = open();
   const need = rest.length + contested;
-  if (need > 0 && !ledger.hasRoomFor(range, owner.key, need)) return { need, lacks };
+  if (!hasRoomFor(need)) return { need, lacks };
   if (rest.length > 0 && !pickFor(situation, range, rest, used, choose)) return { need, lacks };
   return toPlan(situation, chosen);
 }
 
 /** The number that the slot has now and keeps, if it does. */
 function keeps(situation: Situation, slot: Slot, range: Range): Port | undefined {
-  const { number, wanted, state, claim, ports } = slot;
+  const { number, wanted, state, claim } = slot;
   if (claim !== undefined) return number;
   // Another port of the Service asks for this number by name.
   if (state === 'none' || situation.slots.some((other) => other !== slot && other.wanted === number))
@@ -77,9 +85,15 @@ function keeps(situation: Situation, slot: Slot, range: Range): Port | undefined
   }
   const mayPick = range.strategy !== 'Hash' && !hasNumberToReturnTo(situation, slot, range);
   if (wanted === undefined && !mayPick) return undefined;
-  return ports
+  return fitting(situation, slot, range)[0];
+}
+
+/** Numbers that the apiserver picked for the slot and that may stay, as far as the range and others go. */
+function fitting(situation: Situation, slot: Slot, range: Range): Port[] {
+  if (slot.state !== 'random') return [];
+  return slot.ports
     .map(({ nodePort }) => nodePort)
-    .find((port) => isAskedFor(slot, range, port) && isFree(situation, slot, port));
+    .filter((port) => port !== 0 && isAskedFor(slot, range, port) && isFree(situation, slot, port));
 }
 
 /** Whether the range would give the slot this number, were it free. */
@@ -106,8 +120,11 @@ function numbersToReturnTo(situation: Situation, slot: Slot, range: Range): Port
   const former = ledger.returnable(owner, slot.ports);
   if (entries.size === 0 && former.length === 0) return [];
   const reserved = [...entries].flatMap(([port, entry]) => (concerns(entry.ports, slot.ports) ? port : []));
+  // One that rests no more is anybody's: those who wait for it by number come first.
+  const isItsTurn = (port: Port): boolean =>
+    ledger.holding(port) !== undefined || ledger.isNext(port, owner.key);
   return [...reserved, ...former].filter(
-    (port) => has(range.pickable, port) && isFree(situation, slot, port),
+    (port) => has(range.pickable, port) && isFree(situation, slot, port) && isItsTurn(port),
   );
 }
 
@@ -137,9 +154,7 @@ function pickFor(
   }
   const blocked = copyOf(ledger.spokenFor);
   // What the apiserver gave it at random is its own to keep, should the strategy come to the same number.
-  for (const { state, number, ports } of slots) {
-    if (state === 'random' && ledger.isFreeFor(number, situation.owner, ports)) remove(blocked, number);
-  }
+  for (const slot of slots) for (const port of fitting(situation, slot, range)) remove(blocked, port);
   for (const port of used) add(blocked, port);
   for (const slot of slots) {
     const id = slot.ports[0]?.name || String(slot.ports[0]?.port);

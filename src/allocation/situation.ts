@@ -1,6 +1,6 @@
 import { readHoldings } from '../api/holdings.ts';
 import { FIELD_MANAGER } from '../api/names.ts';
-import type { ServicePort, ServiceView } from '../api/service.ts';
+import { numbersOf, type ServicePort, type ServiceView } from '../api/service.ts';
 import { quote } from '../api/text.ts';
 import type { Port } from '../ports/portSet.ts';
 import { concerns } from './entry.ts';
@@ -56,13 +56,15 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
     (told?.numbers.includes(port.nodePort) ?? false);
   const slots = slotsOf(service, request, isHeld, wasThereFirst(snapshot, request, told?.numbers));
   let grantedFrom: string | undefined;
-  let honoured: string | undefined;
+  const recorded: string[] = [];
   for (const { state, number } of slots) {
     const entry = state === 'held' ? entries.get(number) : undefined;
     if (entry === undefined) continue;
     if (entry.range !== '') grantedFrom ??= entry.range;
-    if (entry.request !== '') honoured ??= entry.request;
+    if (entry.request !== '') recorded.push(entry.request);
   }
+  // A crash in the midst of a move leaves the new request on what it keeps: the old one counts until it is nowhere.
+  const honoured = recorded.find((text) => text !== request.text) ?? recorded[0];
   const owner = { key: service.key, uid: service.uid };
   grantedFrom ??= told?.range;
   const requestChanged = request.source === 'service' && honoured !== undefined && honoured !== request.text;
@@ -98,8 +100,18 @@ function wasThereFirst(
   if (!predates(service, since) || ledger.isNewcomer(service.uid)) return () => false;
   const message = service.condition?.message ?? '';
   if (told !== undefined) return ({ nodePort }) => message.endsWith(THERE_FIRST) && told.includes(nodePort);
-  const isNew = ledger.entriesOf(service.uid).size > 0 || isOnTemporary(message);
+  const isNew = isOnTemporary(message) || isMoving(service, ledger.entriesOf(service.uid));
   return () => !isNew;
+}
+
+/** Killed before it was told: a number that is reserved and not there yet, or that we wrote, says that it was to move. */
+function isMoving(service: ServiceView, entries: ReadonlyMap<Port, Entry>): boolean {
+  if (entries.size === 0) return false;
+  const present = new Set(numbersOf(service));
+  return (
+    [...entries.keys()].some((port) => !present.has(port)) ||
+    service.ports.some(({ owner }) => owner === FIELD_MANAGER)
+  );
 }
 
 function slotsOf(

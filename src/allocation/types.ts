@@ -170,8 +170,8 @@ export type Decision =
       readonly waitsFor: readonly WaitKey[];
       /** Every number that the request names, whether it is held now or not. */
       readonly names: readonly Port[];
-      /** How many numbers of the range it is short of. */
-      readonly need: number;
+      /** How many numbers it is short of, by the range that it waits for. */
+      readonly needs: ReadonlyMap<string, number>;
       /** What it holds all the same; a lost record is written again from this. */
       readonly holds?: Holds;
     };

@@ -9,8 +9,8 @@ export interface Waiter {
   readonly createdAt: Millis;
   /** Since when it names each of its numbers, also those that it does not wait for at present. */
   readonly namedSince: ReadonlyMap<Port, Millis>;
-  /** How many numbers of a range it is short of; all or nothing. */
-  readonly need: number;
+  /** How many numbers it is short of, by range: one may lack more than another. All or nothing. */
+  readonly needs: ReadonlyMap<string, number>;
   readonly waitsFor: readonly WaitKey[];
 }
 
@@ -31,18 +31,23 @@ export interface Waiting {
   servable(range: string, free: number): string[];
   /** Who waits for this number, in order. */
   forPort(port: Port): readonly Waiter[];
+  /** Who names this number, whether it waits for that or for something else: what it is told changes with the number. */
+  namersOf(port: Port): Iterable<string>;
   /** What somebody waits for. */
   keys(): Iterable<WaitKey>;
 }
 
 /** A waiter in the list of one thing that it waits for. */
 interface Listed extends Waiter {
+  /** Of this range. */
+  readonly need: number;
   promised: boolean;
 }
 
 export function createWaiting(): Waiting {
   const lists = new Map<WaitKey, Listed[]>();
   const known = new Map<string, Waiter>();
+  const namers = new Map<Port, Set<string>>();
 
   function remove(key: string): Waiter | undefined {
     const waiter = known.get(key);
@@ -51,6 +56,10 @@ export function createWaiting(): Waiting {
       const list = (lists.get(waitKey) ?? []).filter((other) => other.key !== key);
       if (list.length > 0) lists.set(waitKey, list);
       else lists.delete(waitKey);
+    }
+    for (const port of waiter?.namedSince.keys() ?? []) {
+      namers.get(port)?.delete(key);
+      if (namers.get(port)?.size === 0) namers.delete(port);
     }
     return waiter;
   }
@@ -61,9 +70,15 @@ export function createWaiting(): Waiting {
     put(waiter) {
       remove(waiter.key);
       known.set(waiter.key, waiter);
+      for (const port of waiter.namedSince.keys())
+        namers.set(port, (namers.get(port) ?? new Set()).add(waiter.key));
       for (const waitKey of waiter.waitsFor) {
         const list = lists.get(waitKey) ?? [];
-        list.splice(positionOf(list, waiter, orderFor(waitKey)), 0, { ...waiter, promised: false });
+        list.splice(positionOf(list, waiter, orderFor(waitKey)), 0, {
+          ...waiter,
+          need: waiter.needs.get(waitKey.slice('range/'.length)) ?? 0,
+          promised: false,
+        });
         lists.set(waitKey, list);
       }
     },
@@ -96,6 +111,7 @@ export function createWaiting(): Waiting {
       return list.filter(({ promised }) => promised).map(({ key }) => key);
     },
     forPort: (port) => lists.get(`port/${port}`) ?? [],
+    namersOf: (port) => namers.get(port) ?? [],
     keys: () => lists.keys(),
   };
 }
