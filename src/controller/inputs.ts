@@ -39,7 +39,7 @@ const RANGE_DEFAULT = ['f:metadata', 'f:annotations', `f:${ANNOTATION.range}`];
 
 /** What tells which Services ask for something. */
 export interface Surroundings {
-  readonly namespaces: Store<NamespaceView>;
+  readonly namespaces: Pick<Store<NamespaceView>, 'get'>;
   readonly ranges: () => ReadonlyMap<string, Range>;
 }
 

@@ -28,10 +28,21 @@ interface Stored {
   type: ServiceType;
   ports: (PortSpec & { nodePort: number })[];
   healthCheckNodePort: number;
-  request: string | undefined;
+  asks: Asks;
+  tier: string | undefined;
+  /** Since when, ms. */
+  tierSince: number;
   /** `80/TCP` → who set that nodePort last; stays when the number goes. */
   owners: Map<string, string>;
-  shown: Verdict | undefined;
+  /** number → since when it is there, ms. */
+  numbers: ReadonlyMap<number, number>;
+  shown: (Verdict & { lastTransitionTime: string }) | undefined;
+}
+
+/** The annotations of a Service. */
+export interface Asks {
+  readonly range?: string | undefined;
+  readonly ports?: string | undefined;
 }
 
 export interface NewService {
@@ -39,7 +50,9 @@ export interface NewService {
   readonly name: string;
   readonly type: ServiceType;
   readonly ports: readonly PortSpec[];
-  readonly request?: string | undefined;
+  readonly asks?: Asks;
+  /** The label `tier`. */
+  readonly tier?: string | undefined;
   /** Chooses the random numbers, and the explicit ones when `pinned`. */
   readonly pick: number;
   /** The first port names its number. */
@@ -105,13 +118,27 @@ export function createCluster(clock: () => number) {
     if (service === undefined) return false;
     const copy = { ...service, ports: service.ports.map((p) => ({ ...p })), owners: new Map(service.owners) };
     if (edit(copy) === false) return false;
-    copy.revision = ++revision;
-    services.set(key, copy);
+    keep(key, copy);
     return true;
   }
 
+  function keep(key: string, service: Stored): void {
+    service.revision = ++revision;
+    const now = seconds();
+    const since = (number: number): [number, number] => [number, service.numbers.get(number) ?? now];
+    service.numbers = new Map(
+      service.ports.flatMap(({ nodePort }) => (nodePort === 0 ? [] : [since(nodePort)])),
+    );
+    services.set(key, service);
+  }
+
+  /** The apiserver writes whole seconds. */
+  function seconds(): number {
+    return Math.floor(clock() / 1_000) * 1_000;
+  }
+
   function toRaw(service: Stored): RawService {
-    const { namespace, name, uid, createdAt, request, shown } = service;
+    const { namespace, name, uid, createdAt, asks, tier, tierSince, shown } = service;
     const fields = new Map<string, Record<string, object>>();
     for (const [id, manager] of service.owners) {
       const [port, protocol] = id.split('/');
@@ -126,11 +153,22 @@ export function createCluster(clock: () => number) {
         uid,
         resourceVersion: String(service.revision),
         creationTimestamp: new Date(createdAt).toISOString(),
-        ...(request === undefined ? {} : { annotations: { [ANNOTATION.range]: request } }),
-        managedFields: [...fields].map(([manager, owned]) => ({
-          manager,
-          fieldsV1: { 'f:spec': { 'f:ports': owned } },
-        })),
+        annotations: {
+          ...(asks.range === undefined ? {} : { [ANNOTATION.range]: asks.range }),
+          ...(asks.ports === undefined ? {} : { [ANNOTATION.ports]: asks.ports }),
+        },
+        ...(tier === undefined ? {} : { labels: { tier } }),
+        managedFields: [
+          {
+            manager: 'labeller',
+            time: new Date(tierSince).toISOString(),
+            fieldsV1: { 'f:metadata': { 'f:labels': { 'f:tier': {} } } },
+          },
+          ...[...fields].map(([manager, owned]) => ({
+            manager,
+            fieldsV1: { 'f:spec': { 'f:ports': owned } },
+          })),
+        ],
       },
       spec: {
         type: service.type,
@@ -147,7 +185,6 @@ export function createCluster(clock: () => number) {
                   type: CONDITION_TYPE,
                   status: REASONS[shown.reason].status,
                   ...shown,
-                  lastTransitionTime: '',
                 },
               ],
             },
@@ -165,18 +202,21 @@ export function createCluster(clock: () => number) {
     },
 
     create(wanted: NewService): boolean {
-      const { namespace, name, type, pick, request } = wanted;
+      const { namespace, name, type, pick, asks = {}, tier } = wanted;
       const key = `${namespace}/${name}`;
       if (services.has(key)) return false;
       const service: Stored = {
         namespace,
         name,
         uid: `uid-${uids + 1}`,
-        createdAt: Math.floor(clock() / 1_000) * 1_000,
+        createdAt: seconds(),
         revision: 0,
         type,
-        request,
+        asks,
+        tier,
+        tierSince: seconds(),
         owners: new Map(),
+        numbers: new Map(),
         shown: undefined,
         healthCheckNodePort: 0,
         allocates: type !== 'LoadBalancer' || wanted.allocates !== false,
@@ -197,13 +237,18 @@ export function createCluster(clock: () => number) {
         service.healthCheckNodePort = number;
       }
       uids += 1;
-      service.revision = ++revision;
-      services.set(key, service);
+      keep(key, service);
       return true;
     },
     remove: (key: string): boolean => services.delete(key),
-    annotate: (key: string, request: string | undefined): boolean =>
-      change(key, (service) => void (service.request = request)),
+    annotate: (key: string, asks: Asks): boolean => change(key, (service) => void (service.asks = asks)),
+    label: (key: string, tier: string | undefined): boolean =>
+      change(key, (service) => {
+        service.tier = tier;
+        service.tierSince = seconds();
+      }),
+    /** Since when the Service has this number, ms. */
+    since: (key: string, number: number): number => services.get(key)?.numbers.get(number) ?? clock(),
     setType: (key: string, type: ServiceType, pick: number): boolean =>
       change(key, (service) => {
         service.type = type;
@@ -256,7 +301,13 @@ export function createCluster(clock: () => number) {
     },
     patchCondition(key: string, resourceVersion: string, verdict: Verdict | undefined): WriteAnswer {
       if (String(services.get(key)?.revision) !== resourceVersion) return 'conflict';
-      change(key, (service) => void (service.shown = verdict));
+      change(key, (service) => {
+        const status = verdict && REASONS[verdict.reason].status;
+        const before = service.shown;
+        const isSame = before !== undefined && REASONS[before.reason].status === status;
+        const lastTransitionTime = isSame ? before.lastTransitionTime : new Date(seconds()).toISOString();
+        service.shown = verdict && { ...verdict, lastTransitionTime };
+      });
       return 'ok';
     },
   };

@@ -7,9 +7,10 @@ import { formatEntry, parseEntry } from '../../src/allocation/entry.ts';
 import { createLedger } from '../../src/allocation/ledger.ts';
 import type { Range } from '../../src/allocation/range.ts';
 import type { Decision, Entry, NamespaceView } from '../../src/allocation/types.ts';
-import { readRequest } from '../../src/allocation/request.ts';
 import type { Verdict } from '../../src/api/reasons.ts';
-import { byAge, type ServiceView } from '../../src/api/service.ts';
+import type { ServiceView } from '../../src/api/service.ts';
+import { concernsUs, inOrder } from '../../src/controller/inputs.ts';
+import { shows, wishOf } from '../../src/controller/settle.ts';
 import type { Cluster } from './cluster.ts';
 
 /** What is outside of the process. */
@@ -26,30 +27,48 @@ export interface Outside {
   readonly persist: (write: () => void) => void;
 }
 
+/** Numbers of a PortRange that is gone rest that long. */
+const FIVE_MINUTES = 300_000;
+
 /** Where the invariants look in. Each hook is called before the thing is done. */
 export interface Watcher {
-  decided(service: ServiceView, decision: Decision, cache: ReadonlyMap<string, ServiceView>): void;
-  entry(number: number, after: Entry | undefined, cache: ReadonlyMap<string, ServiceView>): void;
+  decided(service: ServiceView, decision: Decision, sees: Sees): void;
+  entry(number: number, after: Entry | undefined, sees: Sees): void;
   service(service: ServiceView, numbers: ReadonlyMap<number, number>): void;
   condition(service: ServiceView, verdict: Verdict | undefined): void;
+}
+
+/** What the controller knows of the cluster at that time. */
+export interface Sees {
+  readonly cache: ReadonlyMap<string, ServiceView>;
+  /** What the table says, or will say once this round is reserved. */
+  entry(number: number): Entry | undefined;
+  /** The apiserver has refused it a while ago. */
+  isRefused(number: number): boolean;
 }
 
 interface Job {
   readonly service: ServiceView;
   readonly decision: Decision;
-  readonly step: 'service' | 'condition';
+  readonly step: 'pending' | 'service' | 'condition';
 }
 
 export type ControllerModel = ReturnType<typeof startController>;
 
 export function startController(outside: Outside, watcher: Watcher) {
   const { cluster, table, now } = outside;
-  const ledger = createLedger({ cooldownOf: (name) => outside.ranges().get(name)?.cooldown ?? 0 });
+  const ledger = createLedger({ cooldownOf: (name) => outside.ranges().get(name)?.cooldown ?? FIVE_MINUTES });
   const cache = new Map<string, ServiceView>();
   const queue = new Set<string>();
   const jobs = new Map<string, Job>();
   /** What is decided first, in this order, after a start. */
   let atStart: string[] = [];
+  const surroundings = { namespaces: { get: outside.namespace }, ranges: outside.ranges };
+  const sees: Sees = {
+    cache,
+    entry: ledger.entry,
+    isRefused: (number) => ledger.holding(number)?.by === 'refusal',
+  };
 
   boot();
 
@@ -67,23 +86,16 @@ export function startController(outside: Outside, watcher: Watcher) {
     }
     for (const [, { state, uid }] of ledger.entries())
       if (state === 'Held' && !live.has(uid)) ledger.gone(uid, now());
-    atStart = inOrder([...cache.values()].filter(concerns)).map(({ key }) => key);
+    atStart = ordered(cache.values());
     flush();
   }
 
-  function concerns(service: ServiceView): boolean {
-    const holds = ledger.entriesOf(service.uid).size > 0;
-    return (
-      service.condition !== undefined ||
-      readRequest(service, outside.namespace(service.namespace), outside.ranges()) !== null ||
-      holds
-    );
+  function ordered(services: Iterable<ServiceView>): string[] {
+    return inOrder(services, ledger, surroundings).map(({ key }) => key);
   }
 
-  function inOrder(services: readonly ServiceView[]): ServiceView[] {
-    const rank = (service: ServiceView): number =>
-      service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0 ? 0 : 1;
-    return services.toSorted((a, b) => rank(a) - rank(b) || byAge(a, b));
+  function concerns(service: ServiceView): boolean {
+    return concernsUs(service, ledger, surroundings);
   }
 
   function flush(): void {
@@ -93,7 +105,7 @@ export function startController(outside: Outside, watcher: Watcher) {
       if (entry === undefined) table.delete(number);
       else table.set(number, formatEntry(entry));
     });
-    for (const [number, entry] of entries) watcher.entry(number, entry, cache);
+    for (const [number, entry] of entries) watcher.entry(number, entry, sees);
     if (outside.blocks === 'many') for (const write of writes) outside.persist(write);
     else if (writes.length > 0) outside.persist(() => writes.forEach((write) => write()));
   }
@@ -123,18 +135,17 @@ export function startController(outside: Outside, watcher: Watcher) {
     const service = cache.get(key);
     for (const uid of ledger.ownersAt(key)) if (uid !== service?.uid) ledger.gone(uid, now());
     if (service !== undefined) decideService(service);
-    flush();
   }
 
   function decideService(service: ServiceView): void {
     const decision = decisionFor(service);
-    watcher.decided(service, decision, cache);
+    watcher.decided(service, decision, sees);
     ledger.fold(service, decision, now());
     if (decision.do === 'defer') return;
-    const verdict = decision.do === 'ignore' ? undefined : decision.verdict;
     if (decision.do === 'assign' && writesOf(service, decision).size > 0)
-      jobs.set(service.key, { service, decision, step: 'service' });
-    else if (!shows(service, verdict)) jobs.set(service.key, { service, decision, step: 'condition' });
+      jobs.set(service.key, { service, decision, step: decision.leaves.length > 0 ? 'pending' : 'service' });
+    else if (!shows(service, wishOf(decision).verdict))
+      jobs.set(service.key, { service, decision, step: 'condition' });
   }
 
   function decisionFor(service: ServiceView): Decision {
@@ -148,18 +159,28 @@ export function startController(outside: Outside, watcher: Watcher) {
     if (job === undefined) return;
     jobs.delete(key);
     const { service, decision, step } = job;
-    const shown = decision.do === 'ignore' || decision.do === 'defer' ? undefined : decision.verdict;
-    if (step === 'condition' || decision.do !== 'assign') {
-      watcher.condition(service, shown);
-      outside.persist(() => void cluster.patchCondition(key, service.resourceVersion, shown));
-    } else if (writeService(service, writesOf(service, decision))) {
+    const next = (step: Job['step']): void => {
       observe(key);
       const after = cache.get(key);
-      if (after?.uid === service.uid) jobs.set(key, { service: after, decision, step: 'condition' });
-      return;
-    }
+      if (after?.uid === service.uid) jobs.set(key, { service: after, decision, step });
+    };
+    if (decision.do === 'assign' && step === 'pending') {
+      const message = `moves from ${decision.leaves.join(', ')}`;
+      if (writeCondition(service, { reason: 'Pending', message })) return next('service');
+    } else if (decision.do === 'assign' && step === 'service') {
+      if (writeService(service, writesOf(service, decision))) return next('condition');
+    } else writeCondition(service, wishOf(decision).verdict);
     observe(key);
     if (cache.has(key)) queue.add(key);
+  }
+
+  /** False when the Service has changed since it was decided. */
+  function writeCondition(service: ServiceView, verdict: Verdict | undefined): boolean {
+    const { key, resourceVersion } = service;
+    if (cluster.view(key)?.resourceVersion !== resourceVersion) return false;
+    watcher.condition(service, verdict);
+    outside.persist(() => void cluster.patchCondition(key, resourceVersion, verdict));
+    return true;
   }
 
   /** The change of a crash or a refusal is that of one patch: all ports or none. */
@@ -179,7 +200,7 @@ export function startController(outside: Outside, watcher: Watcher) {
 
   return {
     ledger,
-    cache: cache as ReadonlyMap<string, ServiceView>,
+    sees,
     stale,
     observe,
     decisionFor,
@@ -190,14 +211,19 @@ export function startController(outside: Outside, watcher: Watcher) {
     decide(key: string): void {
       atStart = atStart.filter((other) => other !== key);
       decideKey(key);
+      flush();
     },
-    /** A round, in order: holders first, then by age. */
+    /** A round, in order: holders first, then by age. It is reserved as a whole. */
     decideAll(): void {
       const keys = atStart.length > 0 ? atStart : [...queue].filter((key) => !cache.has(key));
-      const services = [...queue].flatMap((key) => cache.get(key) ?? []);
-      if (atStart.length === 0) keys.push(...inOrder(services).map(({ key }) => key));
+      if (atStart.length === 0) {
+        const services = [...queue].flatMap((key) => cache.get(key) ?? []);
+        // Those that nothing reaches any more come last: they may have to be cleaned up after.
+        keys.push(...new Set([...ordered(services), ...services.map(({ key }) => key)]));
+      }
       atStart = [];
       for (const key of keys) decideKey(key);
+      flush();
     },
     /** A PortRange or the labels of a namespace changed. */
     touchAll(): void {
@@ -228,8 +254,4 @@ export function writesOf(
           number,
         );
   return writes;
-}
-
-export function shows({ condition }: ServiceView, verdict: Verdict | undefined): boolean {
-  return condition?.reason === verdict?.reason && condition?.message === verdict?.message;
 }

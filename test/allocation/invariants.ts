@@ -2,350 +2,193 @@
  * What must hold in every trace. It judges decisions and writes by what people declared and by what the cluster
  * shows, never by asking the code under test.
  */
-import { parseEntry } from '../../src/allocation/entry.ts';
-import type { Decision, Entry, NamespaceView } from '../../src/allocation/types.ts';
-import type { PortRange, PortSpan } from '../../src/api/portRange.ts';
+import type { Range } from '../../src/allocation/range.ts';
+import type { Decision, Entry } from '../../src/allocation/types.ts';
 import { readHoldings } from '../../src/api/holdings.ts';
-import { ANNOTATION, FIELD_MANAGER } from '../../src/api/names.ts';
 import { REASONS, type Verdict } from '../../src/api/reasons.ts';
-import { byAge, numbersOf, type ServiceView } from '../../src/api/service.ts';
-import type { Cluster } from './cluster.ts';
-import { type ControllerModel, shows, type Watcher, writesOf } from './controllerModel.ts';
-
-type Cache = ReadonlyMap<string, ServiceView>;
-
-interface Stage {
-  readonly cluster: Cluster;
-  readonly table: ReadonlyMap<number, string>;
-  readonly objects: ReadonlyMap<string, PortRange>;
-  readonly namespace: (name: string) => NamespaceView;
-  readonly now: () => number;
-}
+import { numbersOf, type ServiceView } from '../../src/api/service.ts';
+import { portsOf } from '../../src/ports/portSet.ts';
+import { type ControllerModel, type Sees, type Watcher, writesOf } from './controllerModel.ts';
+import { isPinned, ownWish, type Wish } from './declared.ts';
+import { check, factsOf, same, type Stage } from './facts.ts';
+import { createLines } from './lines.ts';
+import { createRest } from './rest.ts';
 
 export type Invariants = Watcher & {
   /** A new process: it knows who waits only by asking again. */
   started(): void;
   tableDamaged(): void;
+  compiled(ranges: ReadonlyMap<string, Range>): void;
   settled(controller: ControllerModel): void;
 };
 
 /** What was granted in full: in the table and on the Service. */
 interface Granted {
-  readonly request: string;
+  /** Its own request that was honoured; undefined: a default was. */
+  readonly request: string | undefined;
   readonly numbers: Set<number>;
 }
 
-interface Waiter {
-  readonly key: string;
-  readonly createdAt: number;
-  readonly range: string;
-  readonly need: number;
-  /** The how-manieth decision put it in line. */
-  readonly since: number;
-}
+type Assign = Extract<Decision, { do: 'assign' }>;
+
+const HISTORY = 30 * 24 * 3_600_000;
 
 export function createInvariants(stage: Stage): Invariants {
-  const { cluster, table, objects, now } = stage;
+  const facts = factsOf(stage);
+  const { cluster, now, entryAt, wishOf } = facts;
   const granted = new Map<string, Granted>();
-  const waiters = new Map<string, Waiter>();
-  let decisions = 0;
-  /** Services, by UID, on which another manager has named a number: these it may hold for good. */
-  const pinned = new Set<string>();
+  /** Services, by UID, with numbers that others named, or that were there before a default: they hold them for good. */
+  const keepsForGood = new Set<string>();
+  /** Services, by UID, that made a request of their own. */
+  const asked = new Set<string>();
+  /** What reached each Service, by UID, when it was decided last. */
+  const wished = new Map<string, Wish>();
+  const lines = createLines(facts);
+  const rest = createRest(facts, { granted, keepsForGood });
 
-  function check(holds: boolean, law: string, detail: unknown): void {
-    if (!holds)
-      throw new Error(
-        `${law}: ${JSON.stringify(detail, (_, v: unknown) => (v instanceof Map || v instanceof Set ? [...v] : v))}`,
-      );
-  }
-
-  const entryAt = (number: number): Entry | undefined => parseEntry(table.get(number) ?? '');
-
-  /** Why nobody but this Service may have the number, as far as the cache and the table know. */
-  function othersClaim(number: number, service: ServiceView, cache: Cache): string | undefined {
-    for (const other of cache.values())
-      if (other.uid !== service.uid && numbersOf(other).includes(number)) return `in use by ${other.key}`;
-    const entry = entryAt(number);
-    // Another UID under the same name is its former self, gone and not yet written down as such.
-    if (entry?.state === 'Held' && entry.service !== service.key) return `Held for ${entry.service}`;
-    if (entry?.state === 'Released' && (entry.until ?? 0) > now() && entry.service !== service.key)
-      return 'cooling down';
-    return undefined;
-  }
-
-  function isFree(number: number, cache: Cache, controller?: ControllerModel): boolean {
-    const nobody = { uid: '', key: '' } as ServiceView;
-    return (
-      othersClaim(number, nobody, cache) === undefined && controller?.ledger.holding(number)?.by !== 'refusal'
-    );
-  }
-
-  /** What the range can give, worked out from the PortRanges as they are written. */
-  function givable(name: string): number[] {
-    const range = objects.get(name);
-    if (range === undefined) return [];
-    const age = ({ metadata }: PortRange): { createdAt: number; key: string } => ({
-      createdAt: Date.parse(metadata.creationTimestamp),
-      key: metadata.name,
-    });
-    const older = [...objects.values()].filter((other) => byAge(age(other), age(range)) < 0);
-    const numbers = new Set<number>();
-    for (const { from, to = from } of range.spec.ranges) for (let n = from; n <= to; n++) numbers.add(n);
-    return [...numbers].filter(
-      (n) => !isIn(n, range.spec.excluded ?? []) && !older.some(({ spec }) => isIn(n, spec.ranges)),
-    );
-  }
-
-  function isAdmitted(name: string, namespace: string): boolean {
-    const spec = objects.get(name)?.spec;
-    if (spec === undefined) return false;
-    const { namespaces, namespaceSelector } = spec;
-    if (namespaces === undefined && namespaceSelector === undefined) return true;
-    const wanted = namespaceSelector?.matchLabels?.['team'];
-    return (
-      (namespaces ?? []).includes(namespace) ||
-      (wanted !== undefined && stage.namespace(namespace).labels['team'] === wanted)
-    );
-  }
-
-  function inOrder(service: ServiceView, decision: Extract<Decision, { do: 'assign' }>, cache: Cache): void {
-    const free = givable(decision.range).filter((n) => isFree(n, cache));
-    const has = new Set(numbersOf(service));
-    const fresh = decision.grants.filter(({ number }) => !has.has(number) && free.includes(number));
-    if (fresh.length === 0) return;
-    const line = [...waiters.values()].filter(({ range, key }) => range === decision.range && cache.has(key));
-    const own = waiters.get(service.key);
-    // A newcomer comes after all who wait; a waiter after those who are older and waited before.
-    const isAhead = (other: Waiter): boolean =>
-      own?.range !== decision.range || (byAge(other, own) < 0 && other.since < own.since);
-    let left = free.length;
-    for (const { need } of line.filter(isAhead).toSorted(byAge)) if (need <= left) left -= need;
-    check(fresh.length <= left, 'waiters are served in order, before newcomers', {
-      service,
-      decision,
-      line,
-      free,
-    });
-  }
-
-  function entry(number: number, after: Entry | undefined, cache: Cache): void {
+  function entry(number: number, after: Entry | undefined, { cache }: Sees): void {
     const before = entryAt(number);
     const live = (uid: string): ServiceView | undefined => [...cache.values()].find((s) => s.uid === uid);
+    const has = (uid: string): boolean => numbersOf(live(uid) ?? NO_PORTS).includes(number);
     const detail = { number, before, after };
     if (after?.state === 'Released') {
-      const owner = live(after.uid);
-      check(owner === undefined || !numbersOf(owner).includes(number), 'no early release', {
-        ...detail,
-        owner,
-      });
+      check(!has(after.uid), 'no early release', detail);
       granted.get(after.uid)?.numbers.delete(number);
     }
-    if (after?.state === 'Held' && before?.state === 'Held' && before.uid !== after.uid) {
-      const owner = live(before.uid);
-      check(owner === undefined || !numbersOf(owner).includes(number), 'unique in the table', detail);
-    }
+    if (after?.state === 'Held' && before?.state === 'Held' && before.uid !== after.uid)
+      check(!has(before.uid), 'unique in the table', detail);
     if (after === undefined && before?.state === 'Released')
-      check(
-        (before.until ?? 0) + 30 * 24 * 3_600_000 <= now(),
-        'a released number rests, and is history for 30 days',
-        detail,
-      );
+      check((before.until ?? 0) + HISTORY <= now(), 'a released number is history for 30 days', detail);
     if (after !== undefined && before !== undefined && after.service !== before.service)
       check(after.previous?.[0]?.service === before.service, 'each owner is recorded', detail);
     check((after?.previous?.length ?? 0) <= 3, 'three previous owners at most', detail);
   }
 
   function service(view: ServiceView, numbers: ReadonlyMap<number, number>): void {
-    const request = requestOf(view);
-    check(request !== undefined, 'no theft: an unmanaged Service is never written', view);
+    // A Namespace or a PortRange may have changed since: no write to a Service can know.
+    const wish = wished.get(view.uid) ?? wishOf(view);
+    check('numbers' in wish, 'no theft: an unmanaged Service is never written', view);
     const before = granted.get(view.uid);
+    const own = ownWish(wish);
+    const mayMove = own !== undefined && before !== undefined && own !== before.request;
     for (const [index, number] of numbers) {
       const port = view.ports[index];
       const old = port?.nodePort ?? 0;
-      const detail = { view, numbers, before };
+      const wanted = 'numbers' in wish ? wish.numbers.get(port?.port ?? 0) : undefined;
+      const detail = { view, numbers, before, wish };
       check(
-        old === 0 || port?.owner === undefined || port.owner === FIELD_MANAGER,
+        old === 0 || port === undefined || !isPinned(port),
         'no theft: a claim is never rewritten',
         detail,
       );
-      check(
-        !before?.numbers.has(old) || before.request !== request,
-        'sticky: a holder moves by its own wish only',
-        detail,
-      );
+      const moves = mayMove || wanted === number;
+      check(!before?.numbers.has(old) || moves, 'sticky: a holder moves by its own wish only', detail);
       const told = readHoldings(view.condition?.message ?? '')?.numbers.includes(old) ?? false;
-      check(
-        !told || before === undefined || before.request !== request,
-        'sticky: who was told keeps its number',
-        detail,
-      );
+      check(!told || before === undefined || moves, 'sticky: who was told keeps its number', detail);
       const text = entryAt(number);
-      check(text?.state === 'Held' && text.uid === view.uid, 'reserved in the table before it is written', {
-        ...detail,
-        text,
-      });
+      const isReserved = text?.state === 'Held' && text.uid === view.uid;
+      check(isReserved, 'reserved in the table before it is written', { ...detail, text });
     }
   }
 
-  function decided(view: ServiceView, decision: Decision, cache: Cache): void {
-    const written = decision.do === 'assign' ? [...writesOf(view, decision).values()] : [];
-    if (decision.do === 'assign') {
-      for (const number of written) {
-        const inRange = givable(decision.range).includes(number) || numbersOf(view).includes(number);
-        check(inRange && isAdmitted(decision.range, view.namespace), 'in segment', { view, decision });
-        const claim = numbersOf(view).includes(number) ? undefined : othersClaim(number, view, cache);
-        check(claim === undefined, `no theft: ${claim}`, { view, decision });
-        check(number !== view.healthCheckNodePort, 'capsule: healthCheckNodePort counts', { view, decision });
-      }
+  /** Each number that the decision writes on the Service. */
+  function written(view: ServiceView, decision: Assign, sees: Sees): void {
+    const wish = wishOf(view);
+    const { range } = decision;
+    const isPicked = facts.pickable(range);
+    const writes = writesOf(view, decision);
+    for (const [index, number] of writes) {
+      const port = view.ports[index];
+      if (port === undefined) continue;
+      const detail = { view, decision, wish };
+      const wanted = 'numbers' in wish ? wish.numbers.get(port.port) : undefined;
+      const isOwn = numbersOf(view).includes(number);
+      check(wanted === undefined || wanted === number, 'who names a number gets that one', detail);
+      const isGiven = isOwn || (wanted === number ? facts.givable(range) : isPicked).includes(number);
+      check(isGiven && facts.isAdmitted(range, view), 'in segment', detail);
+      check(facts.candidates(wish, view).includes(range), 'from a range that is asked', detail);
+      const ports = view.ports.filter((p) => p.port === port.port);
+      const claim = isOwn ? undefined : facts.othersClaim(number, view, ports, sees);
+      check(claim === undefined, `no theft: ${claim}`, detail);
+      check(number !== view.healthCheckNodePort, 'capsule: healthCheckNodePort counts', detail);
+      const numberOf = (i: number): number => writes.get(i) ?? view.ports[i]?.nodePort ?? 0;
+      const others = view.ports.flatMap((p, i) => (p.port === port.port ? [] : numberOf(i)));
+      check(!others.includes(number), 'different ports get different numbers', detail);
+      check(!facts.isPaused(range), 'a paused range takes no new ones', detail);
+    }
+    if (writes.size > 0) olderThanDefault(view, decision, writes);
+  }
+
+  function olderThanDefault(view: ServiceView, decision: Assign, writes: ReadonlyMap<number, number>): void {
+    const wish = wishOf(view);
+    const isNew = view.condition?.message.includes('temporarily on') || facts.heldBy(view.uid).length > 0;
+    if (wish.by === 'service' || asked.has(view.uid) || isNew) return;
+    const since = facts.defaultSince(wish, decision.range, view);
+    for (const index of writes.keys()) {
+      const old = view.ports[index]?.nodePort ?? 0;
+      const wasFirst = old !== 0 && cluster.since(view.key, old) < since;
+      check(!wasFirst, 'a default moves no older Service', { view, decision, wish, since });
+    }
+  }
+
+  /** The first range of the list that can serves it; a later one does only when the ones before cannot. */
+  function fromTheFirst(view: ServiceView, decision: Assign, sees: Sees): void {
+    const wish = wishOf(view);
+    if (!('numbers' in wish) || wish.numbers.size > 0 || view.ports.some(isPinned)) return;
+    const candidates = facts.candidates(wish, view);
+    const needs = new Set(view.ports.map(({ port }) => port)).size;
+    for (const name of candidates.slice(0, candidates.indexOf(decision.range))) {
+      const free = facts.pickable(name).filter((n) => facts.isFree(n, sees));
+      const can = facts.isAdmitted(name, view) && !facts.isPaused(name) && !lines.isAwaited(name);
+      const detail = { view, decision, name, free };
       check(
-        written.length === 0 || objects.get(decision.range)?.spec.paused !== true,
-        'a paused range takes no new ones',
-        { view, decision },
+        !can || free.filter((n) => !lines.isSpokenFor(n)).length < needs,
+        'from the first range that can',
+        detail,
       );
-      inOrder(view, decision, cache);
     }
-    if (decision.do !== 'ignore' && decision.do !== 'defer') {
+  }
+
+  function decided(view: ServiceView, decision: Decision, sees: Sees): void {
+    const wish = wishOf(view);
+    const detail = { view, decision, wish };
+    check(
+      (decision.do === 'ignore') === (wish.by === 'nobody'),
+      'only what nothing reaches is ignored',
+      detail,
+    );
+    if (wish.by === 'nonsense')
+      check(
+        decision.do === 'refuse' && decision.verdict.reason === 'InvalidRequest',
+        'bad input changes nothing',
+        detail,
+      );
+    if (decision.do === 'assign') {
+      written(view, decision, sees);
+      if (writesOf(view, decision).size > 0) fromTheFirst(view, decision, sees);
+    }
+    lines.decided(view, decision, sees);
+    if (decision.do === 'keep' || decision.do === 'assign') {
       const { message } = decision.verdict;
-      const expected = decision.do === 'refuse' ? undefined : decision.grants.map(({ number }) => number);
-      if (expected !== undefined)
-        check(same(readHoldings(message)?.numbers ?? [], expected), 'read back', { message, expected });
+      const expected = decision.grants.map(({ number }) => number);
+      check(same(readHoldings(message)?.numbers ?? [], expected), 'read back', detail);
+      const before = granted.get(view.uid);
+      // Nothing to write on the Service: what is honoured from now on is in the table alone.
+      if (before !== undefined && same(before.numbers, expected) && same(numbersOf(view), expected))
+        granted.set(view.uid, { ...before, request: ownWish(wish) ?? before.request });
     }
-    if (isPinned(view)) pinned.add(view.uid);
-    decisions += 1;
-    const before = waiters.get(view.key);
-    waiters.delete(view.key);
-    if (decision.do === 'refuse' && decision.waitsFor.length > 0)
-      waiters.set(view.key, {
-        key: view.key,
-        createdAt: view.createdAt,
-        range: decision.range,
-        need: decision.need,
-        since: before?.range === decision.range ? before.since : decisions,
-      });
-    for (const key of waiters.keys()) if (!cache.has(key)) waiters.delete(key);
+    wished.set(view.uid, wish);
+    if (wish.by === 'service') asked.add(view.uid);
+    const wasThereFirst =
+      wish.by !== 'service' && decision.do === 'assign' && writesOf(view, decision).size === 0;
+    if (wasThereFirst || view.ports.some(isPinned)) keepsForGood.add(view.uid);
   }
 
   function condition(view: ServiceView, verdict: Verdict | undefined): void {
+    if (verdict === undefined) granted.delete(view.uid);
     if (verdict === undefined || REASONS[verdict.reason].status !== 'True') return;
-    granted.set(view.uid, {
-      request: requestOf(view) ?? '',
-      numbers: new Set(readHoldings(verdict.message)?.numbers),
-    });
-  }
-
-  function settledService(view: ServiceView, controller: ControllerModel): void {
-    const request = requestOf(view);
-    const held = new Set(
-      [...table.keys()].filter((n) => entryAt(n)?.state === 'Held' && entryAt(n)?.uid === view.uid),
-    );
-    const shown = view.condition;
-    const detail = {
-      view,
-      held,
-      ranges: [...objects.values()].map(({ metadata, spec }) => ({ name: metadata.name, ...spec })),
-    };
-    check(
-      (request === undefined) === (shown === undefined),
-      'managed Services show a condition, others do not',
-      detail,
-    );
-    const told = shown === undefined ? [] : (readHoldings(shown.message)?.numbers ?? []);
-    check(same(told, [...held]), 'the condition names exactly what the table gives', detail);
-    const numbers = view.ports.map(({ nodePort }) => nodePort);
-    check(
-      told.every((n) => numbers.includes(n)),
-      'table = reality',
-      detail,
-    );
-    if (shown === undefined) return;
-    const range = / (?:from|outside) ([a-z0-9-]+)(?=[;:]|$)/.exec(shown.message)?.[1] ?? '';
-    const isGiven = isAdmitted(range, view.namespace) && told.every((n) => givable(range).includes(n));
-    if (shown.status === 'True') {
-      check(
-        same(told, [...new Set(numbers.filter((n) => n !== 0))]),
-        'served: it holds all that it has',
-        detail,
-      );
-      check(isGiven === (shown.reason !== 'HeldOutOfRange'), 'in segment, or HeldOutOfRange', detail);
-      for (const p of view.ports)
-        for (const q of view.ports)
-          check(
-            p.port !== q.port ||
-              [0, p.nodePort].includes(q.nodePort) ||
-              p.nodePort === 0 ||
-              pinned.has(view.uid),
-            'kubernetes #39188: one port, one number',
-            detail,
-          );
-    }
-    if (shown.reason === 'RangeExhausted') {
-      const free = givable(request ?? '').filter((n) => isFree(n, controller.cache, controller));
-      check(free.length < needOf(view, held, request ?? ''), 'who can be served is served', {
-        ...detail,
-        free,
-      });
-    }
-    const decision = controller.decisionFor(view);
-    check(decision.do === 'keep' || decision.do === 'refuse', 'at rest nothing is written', {
-      ...detail,
-      decision,
-    });
-    check(
-      decision.do === 'ignore' || decision.do === 'defer' || shows(view, decision.verdict),
-      'deciding again says the same',
-      {
-        ...detail,
-        decision,
-      },
-    );
-  }
-
-  function isResting(number: number): boolean {
-    const entry = entryAt(number);
-    return entry?.state === 'Released' && (entry.until ?? 0) > now();
-  }
-
-  /** Ports that do not have a number which they would keep. */
-  function needOf(view: ServiceView, held: ReadonlySet<number>, request: string): number {
-    const before = granted.get(view.uid);
-    const keeps = ({ nodePort, owner }: ServiceView['ports'][number]): boolean =>
-      (owner !== undefined && owner !== FIELD_MANAGER) ||
-      (held.has(nodePort) && before?.request === request) ||
-      (givable(request).includes(nodePort) && !isResting(nodePort));
-    const kept = new Set(view.ports.filter(keeps).map(({ port }) => port));
-    return new Set(view.ports.map(({ port }) => port).filter((port) => !kept.has(port))).size;
-  }
-
-  function settled(controller: ControllerModel): void {
-    const views = cluster.keys().flatMap((key) => cluster.view(key) ?? []);
-    for (const view of views) settledService(view, controller);
-    const owners = new Map(views.map((view) => [view.uid, view]));
-    for (const [number] of table) {
-      const held = entryAt(number);
-      if (held?.state !== 'Held') continue;
-      const owner = owners.get(held.uid);
-      check(
-        owner !== undefined && numbersOf(owner).includes(number),
-        'table = reality: whom it names has the number',
-        { number, held, owner },
-      );
-    }
-    for (const name of objects.keys())
-      for (const number of givable(name)) {
-        const ledgerSays = controller.ledger.holding(number) === undefined;
-        check(
-          ledgerSays === isFree(number, controller.cache, controller),
-          'no leak: free is what nobody has',
-          { number, entry: entryAt(number), holding: controller.ledger.holding(number) },
-        );
-      }
-    for (const view of views) {
-      const decision = controller.decisionFor(view);
-      controller.ledger.fold(view, decision, now());
-    }
-    check(controller.ledger.drain(new Map()).entries.size === 0, 'at rest the table is not written', [
-      ...table,
-    ]);
+    const numbers = new Set(readHoldings(verdict.message)?.numbers);
+    granted.set(view.uid, { request: ownWish(wishOf(view)), numbers });
   }
 
   return {
@@ -353,8 +196,25 @@ export function createInvariants(stage: Stage): Invariants {
     entry,
     service,
     condition,
-    settled,
-    started: () => waiters.clear(),
+    started: () => lines.started(),
+    compiled(ranges) {
+      const given = new Map<number, string>();
+      for (const [name, { effective, pickable }] of ranges) {
+        check(same(portsOf(effective), facts.givable(name)), 'a range gives what it declares', { name });
+        check(same(portsOf(pickable), facts.pickable(name)), 'explicitOnly is for who names it', { name });
+        for (const number of portsOf(effective)) {
+          check(!given.has(number), 'an overlap is never given twice', {
+            number,
+            name,
+            by: given.get(number),
+          });
+          given.set(number, name);
+        }
+      }
+      const order = [...ranges.keys()];
+      check(order.join() === facts.byPrecedence().join(), 'auto asks by priority, age and name', order);
+    },
+    settled: (controller) => rest.settled(controller),
     tableDamaged() {
       // Where the record is lost, today's request is taken as honoured, and what the condition names as held.
       for (const key of cluster.keys()) {
@@ -362,30 +222,13 @@ export function createInvariants(stage: Stage): Invariants {
         const before = view === undefined ? undefined : granted.get(view.uid);
         if (view === undefined || before === undefined) continue;
         const told = readHoldings(view.condition?.message ?? '')?.numbers ?? [];
-        const numbers = new Set([...before.numbers].filter((n) => told.includes(n)));
         const isRecorded = [...before.numbers].some((n) => entryAt(n)?.uid === view.uid);
-        granted.set(view.uid, isRecorded ? before : { numbers, request: requestOf(view) ?? '' });
+        const numbers = new Set([...before.numbers].filter((n) => told.includes(n)));
+        const request = ownWish(wishOf(view));
+        granted.set(view.uid, isRecorded ? before : { numbers, request });
       }
     },
   };
 }
 
-function isIn(number: number, spans: readonly PortSpan[]): boolean {
-  return spans.some(({ from, to = from }) => from <= number && number <= to);
-}
-
-function same(a: readonly number[], b: readonly number[]): boolean {
-  const sorted = (numbers: readonly number[]): string =>
-    JSON.stringify([...new Set(numbers)].toSorted((x, y) => x - y));
-  return sorted(a) === sorted(b);
-}
-
-function isPinned({ ports }: ServiceView): boolean {
-  return ports.some(({ owner }) => owner !== undefined && owner !== FIELD_MANAGER);
-}
-
-/** The annotation, as it counts: spaces around it do not, and `none` asks for nothing. */
-function requestOf({ annotations }: ServiceView): string | undefined {
-  const text = annotations[ANNOTATION.range]?.trim();
-  return text === 'none' ? undefined : text;
-}
+const NO_PORTS = { ports: [], healthCheckNodePort: 0 } as unknown as ServiceView;

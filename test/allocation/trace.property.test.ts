@@ -5,7 +5,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { calm, wild } from './traces.ts';
-import { type Action, createWorld, type CrashPoint, type World } from './world.ts';
+import { type Action, type Circumstances, createWorld, type CrashPoint, type World } from './world.ts';
 
 const { RUNS, SEED, TRACE_PATH } = process.env;
 const TIMEOUT = RUNS === undefined ? 20_000 : 3_600_000;
@@ -19,8 +19,8 @@ function holds(property: fc.IProperty<unknown>, share = 1): void {
   });
 }
 
-function play(trace: readonly Action[], options: { settling: boolean; crash?: CrashPoint }): World {
-  const world = createWorld(options.crash);
+function play(trace: readonly Action[], options: Circumstances & { settling: boolean }): World {
+  const world = createWorld(options);
   for (const action of trace) {
     world.act(action);
     if (options.settling) world.settle();

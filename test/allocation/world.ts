@@ -2,10 +2,19 @@
  * A small world for traces: a cluster with people in it, our controller, and time. Actions happen to it one by one;
  * the invariants look at every decision and every write, and at the whole once it has settled.
  */
-import { sources } from './fixtures.ts';
+import type { NamespaceView } from '../../src/allocation/types.ts';
+import { ANNOTATION } from '../../src/api/names.ts';
+import { portSet } from '../../src/ports/portSet.ts';
 import { compileRanges, type Range } from '../../src/allocation/range.ts';
 import { type PortRange, type PortRangeSpec, portRangeApiVersion } from '../../src/api/portRange.ts';
-import { createCluster, type NewService, type PortSpec, type ServiceType } from './cluster.ts';
+import {
+  type Asks,
+  createCluster,
+  type NewService,
+  type PortSpec,
+  type ServiceType,
+  SPACE,
+} from './cluster.ts';
 import { type ControllerModel, startController } from './controllerModel.ts';
 import { createInvariants } from './invariants.ts';
 
@@ -15,7 +24,8 @@ export type Action =
   | { do: 'delete'; i: number }
   /** Gone and made again under the same name before anybody looks. */
   | { do: 'recreate'; i: number; pick: number }
-  | { do: 'annotate'; i: number; request: string | undefined }
+  | { do: 'annotate'; i: number; asks: Asks }
+  | { do: 'labelService'; i: number; tier: string | undefined }
   | { do: 'type'; i: number; type: ServiceType; pick: number }
   | { do: 'ports'; i: number; ports: readonly PortSpec[]; pick: number }
   | { do: 'pin'; i: number; port: number; pick: number; keep: boolean }
@@ -23,9 +33,17 @@ export type Action =
   | { do: 'range'; name: string; spec: PortRangeSpec }
   | { do: 'deleteRange'; name: string }
   | { do: 'label'; namespace: string; team: string | undefined }
+  /** The `range` annotation of a Namespace. */
+  | { do: 'default'; namespace: string; value: string | undefined }
   | { do: 'tick'; ms: number }
   /** The process ends and starts again; what happened to the table meanwhile. */
-  | { do: 'restart'; table: 'kept' | 'lost' | 'one entry lost' | 'one entry spoilt'; i: number }
+  | {
+      do: 'restart';
+      table: 'kept' | 'lost' | 'half of it lost' | 'one entry lost' | 'one entry spoilt';
+      i: number;
+    }
+  /** The process ends; nobody looks until it is started again. */
+  | { do: 'stop' }
   /** One step of the controller alone, so that people act between its steps. */
   | { do: 'observe' | 'decide' | 'write'; i: number }
   | { do: 'settle' };
@@ -45,25 +63,42 @@ const ROUNDS = 200;
 
 export type World = ReturnType<typeof createWorld>;
 
-export function createWorld(crash?: CrashPoint) {
+/** listing: in which order Services and PortRanges are listed. */
+export interface Circumstances {
+  readonly crash?: CrashPoint | undefined;
+  readonly listing?: 'by name' | 'backwards';
+}
+
+export function createWorld({ crash, listing = 'by name' }: Circumstances = {}) {
   let now = Date.UTC(2026, 0, 1);
   let writes = 0;
   let births = 0;
   const cluster = createCluster(() => now);
+  const listed = <T>(all: readonly T[]): T[] => (listing === 'backwards' ? all.toReversed() : [...all]);
   const table = new Map<number, string>();
   const objects = new Map<string, PortRange>();
+  const assignedSince = new Map<string, number>();
   const labels = new Map<string, string>();
+  const labelsSince = new Map<string, number>();
+  const defaults = new Map<string, { value: string; since: number }>();
   let compiled: ReadonlyMap<string, Range> = new Map();
 
   const outside = {
-    cluster,
+    cluster: { ...cluster, keys: () => listed(cluster.keys()) },
     table,
     blocks: crash?.blocks ?? 'one',
     ranges: () => compiled,
     now: () => now,
-    namespace: (name: string) => {
-      const team = labels.get(name);
-      return { key: name, uid: name, resourceVersion: '1', labels: team === undefined ? {} : { team } };
+    namespace(name: string): NamespaceView {
+      const [team, rangeDefault] = [labels.get(name), defaults.get(name)];
+      const view = {
+        key: name,
+        uid: name,
+        resourceVersion: '1',
+        labels: team === undefined ? {} : { team },
+        labelsSince: labelsSince.get(name) ?? 0,
+      };
+      return rangeDefault === undefined ? view : { ...view, rangeDefault };
     },
     persist(write: () => void): void {
       writes += 1;
@@ -72,8 +107,8 @@ export function createWorld(crash?: CrashPoint) {
       if (writes === crash?.at) throw new Killed();
     },
   };
-  const invariants = createInvariants({ ...outside, objects });
-  let controller = start();
+  const invariants = createInvariants({ ...outside, cluster, objects, assignedSince });
+  let controller: ControllerModel | undefined = start();
 
   function start(): ControllerModel {
     invariants.started();
@@ -92,8 +127,10 @@ export function createWorld(crash?: CrashPoint) {
 
   /** Lets the controller do something; killed, it comes back. */
   function run(task: (model: ControllerModel) => void): void {
+    const model = controller;
+    if (model === undefined) return;
     const done = alive(() => {
-      task(controller);
+      task(model);
       return true;
     });
     if (done === undefined) controller = start();
@@ -108,15 +145,26 @@ export function createWorld(crash?: CrashPoint) {
   }
 
   function settle(): void {
+    controller ??= start();
     for (let i = 0; i < ROUNDS; i++) {
       run(round);
-      if (controller.isQuiet()) return invariants.settled(controller);
+      if (controller?.isQuiet()) return invariants.settled(controller);
     }
     throw new Error('it does not come to rest');
   }
 
+  /** The apiserver writes whole seconds. */
+  function seconds(): number {
+    return Math.floor(now / 1_000) * 1_000;
+  }
+
   function rangesChanged(): void {
-    compiled = compileRanges(sources(objects.values()));
+    const sources = listed([...objects.values()]).map((object) => ({
+      object,
+      assignmentSince: assignedSince.get(object.metadata.name) ?? 0,
+    }));
+    compiled = compileRanges(sources, portSet([SPACE]));
+    invariants.compiled(compiled);
     run((model) => model.touchAll());
   }
 
@@ -127,6 +175,7 @@ export function createWorld(crash?: CrashPoint) {
   function setRange(name: string, spec: PortRangeSpec): void {
     const before = objects.get(name)?.metadata;
     births += 1;
+    assignedSince.set(name, seconds());
     objects.set(name, {
       apiVersion: portRangeApiVersion,
       kind: 'PortRange',
@@ -154,13 +203,15 @@ export function createWorld(crash?: CrashPoint) {
       pick,
       type: type as ServiceType,
       ports: ports.map(({ name, port, protocol }) => ({ name, port, protocol: protocol as 'TCP' })),
-      request: Object.values(view.annotations)[0],
+      asks: { range: view.annotations[ANNOTATION.range], ports: view.annotations[ANNOTATION.ports] },
+      tier: view.labels['tier'],
     });
   }
 
   function damageTable(how: Extract<Action, { do: 'restart' }>['table'], i: number): void {
     const number = nth([...table.keys()], i);
     if (how === 'lost') table.clear();
+    if (how === 'half of it lost') for (const n of table.keys()) if ((n + i) % 2 === 0) table.delete(n);
     if (number === undefined) return;
     if (how === 'one entry lost') table.delete(number);
     if (how === 'one entry spoilt') table.set(number, '{"state":"Held"');
@@ -185,7 +236,9 @@ export function createWorld(crash?: CrashPoint) {
       case 'recreate':
         return recreate(key, action.pick);
       case 'annotate':
-        return void cluster.annotate(key, action.request);
+        return void cluster.annotate(key, action.asks);
+      case 'labelService':
+        return void cluster.label(key, action.tier);
       case 'type':
         return void cluster.setType(key, action.type, action.pick);
       case 'ports':
@@ -198,11 +251,20 @@ export function createWorld(crash?: CrashPoint) {
         return setRange(action.name, action.spec);
       case 'deleteRange':
         objects.delete(action.name);
+        assignedSince.delete(action.name);
         return rangesChanged();
       case 'label':
+        labelsSince.set(action.namespace, seconds());
         if (action.team === undefined) labels.delete(action.namespace);
         else labels.set(action.namespace, action.team);
         return run((model) => model.touchAll());
+      case 'default':
+        if (action.value === undefined) defaults.delete(action.namespace);
+        else defaults.set(action.namespace, { value: action.value, since: seconds() });
+        return run((model) => model.touchAll());
+      case 'stop':
+        controller = undefined;
+        return undefined;
       case 'tick':
         now += action.ms;
         return run((model) => model.tick());
@@ -239,7 +301,7 @@ export function createWorld(crash?: CrashPoint) {
     },
     now: () => now,
     writes: () => writes,
-    controller: () => controller,
+    controller: () => controller ?? start(),
     /** All that people can see, without times. */
     picture(): unknown {
       const services = cluster.keys().map((key) => {
