@@ -67,7 +67,7 @@ describe("the apiserver's own range of node ports", () => {
     const refused = (await writes()).filter(({ name, code }) => name === 'learns' && code === 422);
     expect(refused).toHaveLength(1);
     await expectKnown();
-    const [line] = (await controller.logs()).filter(({ source }) => source === 'a refusal');
+    const line = (await controller.logs()).find(({ source }) => source === 'a refusal');
     expect(line).toMatchObject({ level: 'info', range: '30100-63999' });
   });
 
@@ -103,7 +103,7 @@ describe("the apiserver's own range of node ports", () => {
     await kubectl(`apply -k ${FLAGZ}`);
     controller = await start();
     await expectKnown();
-    const [line] = (await controller.logs()).filter(({ source }) => source === '/flagz');
+    const line = (await controller.logs()).find(({ source }) => source === '/flagz');
     expect(line).toMatchObject({ level: 'info', range: '30100-63999' });
     await kubectl(`delete -k ${FLAGZ}`);
   });
