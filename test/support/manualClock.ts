@@ -7,6 +7,8 @@ export interface ManualClock extends Clock {
   elapse(ms: Millis): Promise<void>;
   /** Lets time pass, `step` ms for each turn of the event loop, until `condition` holds. Fails after `most` ms of its time. */
   until(condition: () => boolean, options?: { step?: Millis; most?: Millis }): Promise<void>;
+  /** Lets the earliest timer run, and everything that follows from it; false when there is none. */
+  step(): Promise<boolean>;
   /** Moves the wall clock alone, as an administrator or NTP does. */
   stepWall(ms: Millis): void;
   /** Timers that have not run. */
@@ -62,6 +64,12 @@ export function manualClock(startsAt: Millis = Date.UTC(2026, 0, 1)): ManualCloc
         clock.advance(step);
         await turn();
       }
+    },
+    async step() {
+      await turn();
+      const ran = runNext(Number.POSITIVE_INFINITY);
+      await turn();
+      return ran;
     },
     stepWall(ms) {
       wall += ms;

@@ -1,0 +1,174 @@
+/**
+ * A history in which everything happens that people do to Services and PortRanges; it comes to rest after each step.
+ * Services of one step are created in the order of their names: who was watching sees them in that order, and who was
+ * killed meanwhile takes them in it.
+ */
+import { numbersOf, RANGES, type Service } from '../../e2e/support/objects.ts';
+import { ANNOTATION } from '../../src/api/names.ts';
+import type { SimObject } from './apiserver.ts';
+import type { JsonObject } from './patches.ts';
+import type { Simulation } from './simulation.ts';
+
+export interface Step {
+  readonly name: string;
+  run(sim: Simulation): void | Promise<void>;
+}
+
+const ports = (...numbers: number[]): { name: string; port: number }[] =>
+  numbers.map((port) => ({ name: `p${port}`, port }));
+const wants = (value: string): Record<string, string> => ({ [ANNOTATION.ports]: value });
+const annotated = (range: string | null, wanted: string | null = null): JsonObject => ({
+  metadata: { annotations: { [ANNOTATION.range]: range, [ANNOTATION.ports]: wanted } },
+});
+
+/** One after the other: which of two gets the lower number is nobody's promise. */
+const WAYS_TO_ASK: readonly Step['run'][] = [
+  (sim) =>
+    sim.service('a/dns', {
+      range: 'team-a',
+      ports: [
+        { name: 'dns', port: 53, protocol: 'UDP' },
+        { name: 'dns-tcp', port: 53 },
+      ],
+    }),
+  (sim) => sim.service('a/list', { range: 'shared,team-a' }),
+  (sim) =>
+    sim.service('a/pinned', { range: 'team-a', ports: [{ name: 'http', port: 80, nodePort: 30_222 }] }),
+  (sim) => sim.service('a/taken', { range: 'team-a', annotations: wants('30002') }),
+  (sim) =>
+    sim.service('a/voip', { range: 'auto', type: 'LoadBalancer', spec: { externalTrafficPolicy: 'Local' } }),
+  (sim) => sim.service('b/exact', { annotations: wants('30044') }),
+  (sim) => sim.service('b/malformed', { range: 'team-a', annotations: wants('http') }),
+  (sim) => sim.service('b/stranger', { range: 'team-a' }),
+  (sim) => sim.service('b/typo', { range: 'taem-a' }),
+];
+
+export const STEPS: readonly Step[] = [
+  {
+    name: 'three ranges',
+    run(sim) {
+      for (const name of ['a', 'b']) sim.namespace(name);
+      sim.namespace('c', { [ANNOTATION.range]: 'shared' });
+      sim.range('team-a', 30_000, 30_019, {
+        namespaces: ['a'],
+        cooldown: '0s',
+        excluded: [{ from: 30_003 }],
+      });
+      sim.range('team-b', 30_020, 30_035, { namespaces: ['b'], strategy: 'Hash' });
+      sim.range('shared', 30_040, 30_044, { priority: -1, explicitOnly: [{ from: 30_044 }] });
+    },
+  },
+  {
+    name: 'teams that ask',
+    run(sim) {
+      for (let i = 0; i < 12; i += 1) sim.service(`a/s${10 + i}`, { range: 'team-a' });
+      for (let i = 0; i < 6; i += 1) sim.service(`b/s${10 + i}`, { range: 'team-b', ports: ports(80, 443) });
+      for (let i = 0; i < 6; i += 1) sim.service(`c/s${10 + i}`);
+    },
+  },
+  ...WAYS_TO_ASK.map((run, i) => ({ name: `ways to ask, and what is refused: ${i}`, run })),
+  {
+    name: 'some leave, and who waited is served',
+    run(sim) {
+      for (const key of ['a/s12', 'a/s15', 'b/s11', 'c/s10']) sim.remove(key);
+    },
+  },
+  {
+    name: 'one comes back within its cooldown, a newcomer meets it',
+    run(sim) {
+      sim.service('b/new', { range: 'team-b', ports: ports(8080) });
+      sim.service('b/s11', { range: 'team-b', ports: ports(80, 443) });
+    },
+  },
+  {
+    name: 'requests change',
+    run(sim) {
+      sim.edit('a/s11', annotated('shared'));
+      sim.edit('a/s14', annotated('team-a', '30018'));
+      sim.edit('a/s16', annotated(null));
+      sim.edit('b/s10', { spec: { ports: [...ports(80, 443, 9090)] } });
+      sim.edit('a/s17', annotated('none'));
+    },
+  },
+  {
+    name: 'types flip away',
+    run(sim) {
+      for (const key of ['a/s13', 'b/s12']) sim.edit(key, { spec: { type: 'ClusterIP' } });
+    },
+  },
+  {
+    name: 'and back',
+    run(sim) {
+      for (const key of ['a/s13', 'b/s12']) sim.edit(key, { spec: { type: 'NodePort' } });
+    },
+  },
+  {
+    name: 'a range moves away from under its holders',
+    run: (sim) => edit(sim, 'team-a', { ranges: [{ from: 30_010, to: 30_029 }] }),
+  },
+  {
+    name: 'one grows, and who waited is served',
+    run: (sim) => edit(sim, 'shared', { ranges: [{ from: 30_040, to: 30_049 }] }),
+  },
+  {
+    name: 'one is paused',
+    run: (sim) => edit(sim, 'team-b', { paused: true }),
+  },
+  {
+    name: 'somebody takes a number by hand, another comes to a range that is paused',
+    run(sim) {
+      sim.service('b/late', { range: 'team-b' });
+      sim.service('b/rival', { ports: [{ name: 'http', port: 80, nodePort: lowestFree(sim, 30_010) }] });
+    },
+  },
+  {
+    name: 'the next number is given, and a range goes',
+    run(sim) {
+      sim.service('a/after-rival', { range: 'team-a', ports: ports(80, 81) });
+      sim.request('DELETE', `${RANGES}/team-b`);
+    },
+  },
+  {
+    name: 'cooldowns end',
+    async run(sim) {
+      await sim.elapse(900_000);
+      sim.range('team-b', 30_020, 30_039, { namespaces: ['b'] });
+    },
+  },
+];
+
+function edit(sim: Simulation, range: string, spec: object): void {
+  sim.request('PATCH', `${RANGES}/${range}`, { spec });
+}
+
+function lowestFree(sim: Simulation, from: number): number {
+  const used = new Set(sim.services().flatMap((object) => numbersOf(object as unknown as Service)));
+  let port = from;
+  while (used.has(port)) port += 1;
+  return port;
+}
+
+/** What is to be the same however often the controller was killed: no times, no uids, no revisions. */
+export function endState(sim: Simulation): unknown {
+  const list = (path: string): SimObject[] => sim.request('GET', path)['items'] as unknown as SimObject[];
+  return {
+    services: list('/api/v1/services').map(({ metadata, spec, status }) => [
+      `${metadata.namespace}/${metadata.name}`,
+      spec,
+      ((status as { conditions?: { reason: string; message: string }[] }).conditions ?? []).map(
+        ({ reason, message }) => `${reason}: ${message}`,
+      ),
+    ]),
+    table: list('/api/v1/namespaces/nodeport-manager-system/configmaps').map(({ metadata, data }) => [
+      metadata.name,
+      Object.entries((data ?? {}) as Record<string, string>).map(([port, text]) => {
+        const { state, service, ports: own, range, request } = JSON.parse(text);
+        return [port, state, service, own, range, request].join(' ');
+      }),
+    ]),
+    ranges: list(RANGES).map(({ metadata, status }) => {
+      const { conditions: _, ...counts } = status as Record<string, unknown>;
+      return [metadata.name, counts];
+    }),
+  };
+}

@@ -1,0 +1,298 @@
+/**
+ * The controller's real code, from the transport up, in a world of which everything is decided by one seed: the
+ * apiserver is a model, time is virtual, and one thing happens at a time.
+ *
+ *   step: the next timer that is due ──► all promises that it settles run to their end ──► the next step
+ */
+import { createController, type Controller } from '../../src/controller/controller.ts';
+import { portRangeDefaults, type PortRangeSpec } from '../../src/api/portRange.ts';
+import type { Clock, Millis } from '../../src/kube/clock.ts';
+import { createEventRecorder } from '../../src/kube/events.ts';
+import { createTransport } from '../../src/kube/transport.ts';
+import { judge, type Recorded } from '../../e2e/support/judge.ts';
+import {
+  portRange,
+  type RangeSpec,
+  service,
+  type ServiceOptions,
+  servicesPath,
+  RANGES,
+} from '../../e2e/support/objects.ts';
+import { manualClock } from '../support/manualClock.ts';
+import { type Apiserver, type Change, createApiserver, type SimAnswer, type SimObject } from './apiserver.ts';
+import { createNetwork, type Faults } from './network.ts';
+import type { JsonObject } from './patches.ts';
+
+const NODE_PORTS = [30_000, 30_299] as const;
+const SYSTEM = 'nodeport-manager-system';
+/** Nothing is written for so long: it rests. Longer than the longest backoff that it could be waiting for. */
+const RESTS_AFTER: Millis = 35_000;
+const LONGEST: Millis = 3_600_000;
+const RESTARTED_AFTER: Millis = 1_000;
+
+export interface SimulationOptions {
+  readonly seed: number;
+  readonly concurrency?: number;
+  readonly faults?: Faults;
+}
+
+export interface SimProcess {
+  readonly controller: Controller;
+  readonly log: readonly string[];
+  /** Undefined while it runs; else why it ended. */
+  readonly ended: string | undefined;
+  /** SIGKILL. */
+  kill(): void;
+  /** SIGTERM; resolves when it has drained. */
+  stop(): Promise<void>;
+}
+
+export interface Simulation {
+  readonly server: Apiserver;
+  readonly clock: Clock;
+  /** As an admin or a team, at once; throws when it is refused. */
+  request(method: string, path: string, body?: object, contentType?: string): SimObject;
+  namespace(name: string, annotations?: JsonObject): void;
+  range(name: string, from: number, to: number, spec?: Partial<PortRangeSpec>): void;
+  service(key: string, options?: ServiceOptions): void;
+  edit(key: string, patch: JsonObject): void;
+  remove(key: string): void;
+  services(): SimObject[];
+  start(): SimProcess;
+  /** Starts one, and another whenever the last has ended: what a Deployment does. Returns the present one. */
+  supervise(): () => SimProcess;
+  /** Breaks all connections. */
+  resetConnections(): void;
+  /** Lets things happen until `condition` holds. Throws when nothing more happens, or after an hour. */
+  until(what: string, condition: () => boolean): Promise<void>;
+  elapse(ms: Millis): Promise<void>;
+  /** Until nobody has written anything for a while. */
+  rest(): Promise<void>;
+  /** Breaches of the rules in the whole history. */
+  violations(): readonly string[];
+}
+
+export function createSimulation({ seed, concurrency = 4, faults = {} }: SimulationOptions): Simulation {
+  const clock = manualClock();
+  const random = randomFrom(seed);
+  const server = createApiserver({ nodePorts: NODE_PORTS, now: clock.now, random: randomFrom(seed + 1) });
+  // Beside the server's own, which a restored etcd cuts off.
+  const changes: Change[] = [];
+  const networks = new Set<() => void>();
+  let lastWrite = 0;
+  let processes = 0;
+  server.subscribe((change) => {
+    changes.push(change);
+    if (change.resource !== 'events') lastWrite = clock.monotonic();
+  });
+
+  function request(
+    method: string,
+    path: string,
+    body?: object,
+    contentType = 'application/merge-patch+json',
+  ): SimObject {
+    const answer: SimAnswer = server.handle({
+      method,
+      path: `${path}?fieldManager=team`,
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      contentType,
+    });
+    if (answer.status > 299)
+      throw new Error(`${method} ${path}: ${answer.status} ${JSON.stringify(answer.body['message'])}`);
+    return answer.body as SimObject;
+  }
+
+  async function until(what: string, condition: () => boolean): Promise<void> {
+    const deadline = clock.monotonic() + LONGEST;
+    while (!condition()) {
+      if (clock.monotonic() > deadline || !(await clock.step())) {
+        throw new Error(`seed ${seed}: not ${what} at ${clock.monotonic()} ms`);
+      }
+    }
+  }
+
+  function start(): SimProcess {
+    processes += 1;
+    const own = ownClock(clock);
+    const network = createNetwork({ server, clock: own, random, faults });
+    const stop = new AbortController();
+    const log: string[] = [];
+    let ended: string | undefined;
+    const die = (why: string): void => {
+      ended ??= why;
+      network.cut();
+      own.stop();
+      networks.delete(network.reset);
+    };
+    networks.add(network.reset);
+    const controller = assemble({
+      network,
+      clock: own,
+      random,
+      concurrency,
+      log,
+      identity: `sim_${processes}`,
+      onFatal: die,
+    });
+    const running = controller.run(stop.signal).then(() => (ended ??= 'stopped'));
+    return {
+      controller,
+      log,
+      get ended() {
+        return ended;
+      },
+      kill: () => die('killed'),
+      async stop() {
+        stop.abort();
+        await until('stopped', () => ended !== undefined);
+        await running;
+        die('stopped');
+      },
+    };
+  }
+
+  function supervise(): () => SimProcess {
+    let present = start();
+    const look = (): void => {
+      if (present.ended !== undefined) present = start();
+      clock.after(RESTARTED_AFTER, look);
+    };
+    clock.after(RESTARTED_AFTER, look);
+    return () => present;
+  }
+
+  return {
+    server,
+    clock,
+    request,
+    namespace: (name, annotations = {}) =>
+      void request('POST', '/api/v1/namespaces', { metadata: { name, annotations, labels: { team: name } } }),
+    range: (name, from, to, spec = {}) =>
+      void request(
+        'POST',
+        RANGES,
+        portRange(name, from, to, { ...portRangeDefaults, ...spec } as Partial<RangeSpec>),
+      ),
+    service: (key, options) =>
+      void request('POST', `/api/v1/namespaces/${key.split('/')[0]}/services`, service(key, options)),
+    edit: (key, patch) => void request('PATCH', servicesPath(key), patch),
+    remove: (key) => void request('DELETE', servicesPath(key)),
+    services: () => request('GET', '/api/v1/services')['items'] as unknown as SimObject[],
+    start,
+    supervise,
+    resetConnections: () => networks.forEach((reset) => reset()),
+    until,
+    async elapse(ms) {
+      const end = clock.monotonic() + ms;
+      clock.after(ms, () => undefined);
+      await until('later', () => clock.monotonic() >= end);
+    },
+    async rest() {
+      const since = clock.monotonic();
+      await until('at rest', () => clock.monotonic() - Math.max(lastWrite, since) > RESTS_AFTER);
+    },
+    violations: () =>
+      judge(changes.flatMap(recorded), ({ object }) => isOurs(changes, object.metadata.resourceVersion)),
+  };
+}
+
+/** As main.ts puts it together, but for flags, pages and signals. */
+function assemble(parts: {
+  network: ReturnType<typeof createNetwork>;
+  clock: Clock;
+  random: () => number;
+  concurrency: number;
+  identity: string;
+  log: string[];
+  onFatal: (message: string) => void;
+}): Controller {
+  const { network: wire, clock, random, identity, concurrency, log: lines, onFatal } = parts;
+  const transport = createTransport({
+    wire,
+    authorize: () => Promise.resolve({}),
+    host: 'sim',
+    userAgent: 'sim',
+    clock,
+    random,
+  });
+  const line = (details: object, message: string): void =>
+    void lines.push(`${message} ${JSON.stringify(details)}`);
+  const nothing = (): void => undefined;
+  return createController({
+    namespace: SYSTEM,
+    identity,
+    concurrency,
+    resyncPeriod: 600_000,
+    seed: '',
+    nodePortRange: undefined,
+    transport,
+    events: createEventRecorder({
+      transport,
+      reportingController: 'sim/controller',
+      reportingInstance: identity,
+      clock,
+    }),
+    clock,
+    random,
+    log: { debug: nothing, info: line, warn: line, error: line },
+    onFatal,
+    observer: {
+      audit: { allocated: nothing, took: nothing, released: nothing },
+      conflictSeen: nothing,
+      journal: { wrote: nothing, healed: nothing },
+      workqueue: { added: nothing, started: nothing, finished: nothing, retried: nothing },
+      reflector: { listed: nothing, watched: nothing, failed: nothing },
+    },
+  });
+}
+
+/** The same time; what was planned by a process that is dead does not happen. */
+function ownClock(clock: Clock): Clock & { stop(): void } {
+  let isStopped = false;
+  return {
+    now: clock.now,
+    monotonic: clock.monotonic,
+    after: (ms, run) => clock.after(ms, () => (isStopped ? undefined : run())),
+    stop() {
+      isStopped = true;
+    },
+  };
+}
+
+function recorded({ resource, object, before, revision }: Change): Recorded[] {
+  const kind = (
+    {
+      services: 'Service',
+      configmaps: 'ConfigMap',
+      portranges: 'PortRange',
+      namespaces: 'Namespace',
+    } as const
+  )[resource];
+  if (kind === undefined) return [];
+  const last = object ?? before;
+  const metadata = { ...last?.metadata, resourceVersion: `${revision}` };
+  return [
+    {
+      kind,
+      object: { ...last, metadata },
+      deleted: object === undefined,
+      at: revision,
+    } as unknown as Recorded,
+  ];
+}
+
+function isOurs(changes: readonly Change[], revision: string): boolean {
+  return changes.some((change) => `${change.revision}` === revision && change.manager === 'nodeport-manager');
+}
+
+/** mulberry32: small, and the same everywhere. */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d_2b_79_f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
