@@ -63,7 +63,7 @@ const QUEUE = { name: 'services' };
 export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  collectDefaultMetrics({ register: registry });
+  collectProcessMetrics(registry);
   const counter = (name: string, help: string, labelNames: string[] = [], collect = () => {}): Counter =>
     new Counter({ name, help, labelNames, registers, collect });
   const histogram = (name: string, help: string, labelNames: string[] = []): Histogram =>
@@ -168,6 +168,17 @@ export function createMetrics(): Metrics {
     },
     watched: (name) => watches.inc({ name }),
   };
+}
+
+/**
+ * The lag of the event loop is measured when a scrape comes. Its distribution between scrapes would need a timer that
+ * wakes the process 100 times a second, more than everything else that a settled controller does.
+ */
+function collectProcessMetrics(registry: Registry): void {
+  const anHour = 3_600_000;
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: anHour });
+  for (const of of ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'])
+    registry.removeSingleMetric(`nodejs_eventloop_lag_${of}_seconds`);
 }
 
 function registerGauges(registers: Registry[], live: MetricsSource): void {

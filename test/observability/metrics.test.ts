@@ -52,3 +52,10 @@ test("the size of the apiserver's own range is absent while it is unknown", asyn
     /^nodeport_manager_node_port_range_ports 2768$/m,
   );
 });
+
+test('A scrape tells the lag of the event loop, without a clock that wakes the process all the time', async () => {
+  const text = await page();
+  expect(text).toMatch(/^nodejs_eventloop_lag_seconds \S+$/m);
+  // These would be measured by such a clock, or not at all.
+  expect(text).not.toMatch(/nodejs_eventloop_lag_p99_seconds/);
+});
