@@ -18,11 +18,11 @@ export interface Connection {
   namespace?: string;
   /**
    * The auth headers for one request. Tokens in files are read again every minute, exec and OIDC tokens are
-   * renewed when they expire.
+   * renewed when they expire. No promise where they are known already, which is nearly always.
    * @param options.fresh forget what is cached: the server has just answered 401
-   * @throws Error when a plugin or a file fails
+   * @throws Error when a plugin or a file fails, or the promise rejects with it
    */
-  authorize(options?: { fresh?: boolean }): Promise<Record<string, string>>;
+  authorize(options?: { fresh?: boolean }): Record<string, string> | Promise<Record<string, string>>;
 }
 
 /** KubeConfig reads the CA and key files again on every call: too much for every request. */
@@ -130,8 +130,8 @@ function createAuthorizer(
 ): Connection['authorize'] {
   let config = first;
   let renewed = Number.NEGATIVE_INFINITY;
-  let cached: { at: Millis; headers: Promise<Record<string, string>> } | undefined;
-  return async (options) => {
+  let cached: { at: Millis; headers: ReturnType<Connection['authorize']> } | undefined;
+  return (options) => {
     const now = clock.monotonic();
     if (options?.fresh === true && now - renewed >= FRESH_EVERY_MS) {
       renewed = now;
@@ -139,11 +139,17 @@ function createAuthorizer(
       config = reload();
     }
     if (cached === undefined || now - cached.at >= HEADERS_LAST_MS) {
-      const entry = { at: now, headers: authHeaders(config) };
+      const headers = authHeaders(config);
+      const entry: typeof cached = { at: now, headers };
       cached = entry;
-      entry.headers.catch(() => {
-        if (cached === entry) cached = undefined;
-      });
+      headers.then(
+        (known) => {
+          entry.headers = known;
+        },
+        () => {
+          if (cached === entry) cached = undefined;
+        },
+      );
     }
     return cached.headers;
   };

@@ -13,18 +13,29 @@ export async function headersFor(
   signal: AbortSignal,
 ): Promise<Record<string, string>> {
   if (signal.aborted) throw failureOf(nameOf(request), signal.reason, signal, false);
-  const credentials = await orAborted(options.authorize({ fresh }), signal).catch((cause: unknown) => {
-    if (signal.aborted) throw failureOf(nameOf(request), cause, signal, false);
-    const message = cause instanceof Error ? cause.message : String(cause);
-    const reason = reasons.noCredentials;
-    throw new KubeError({ code: 'Unauthorized', request: nameOf(request), reason, message, cause });
-  });
   return {
-    ...credentials,
+    ...(await credentialsFor(options, request, fresh, signal)),
     accept: request.accept ?? 'application/json',
     'user-agent': options.userAgent,
     ...(request.body === undefined ? {} : { 'content-type': request.contentType ?? 'application/json' }),
   };
+}
+
+async function credentialsFor(
+  { authorize }: TransportOptions,
+  request: Pick<ApiRequest, 'method' | 'path'>,
+  fresh: boolean,
+  signal: AbortSignal,
+): Promise<Record<string, string>> {
+  try {
+    const credentials = authorize({ fresh });
+    return credentials instanceof Promise ? await orAborted(credentials, signal) : credentials;
+  } catch (cause) {
+    if (signal.aborted) throw failureOf(nameOf(request), cause, signal, false);
+    const message = cause instanceof Error ? cause.message : String(cause);
+    const reason = reasons.noCredentials;
+    throw new KubeError({ code: 'Unauthorized', request: nameOf(request), reason, message, cause });
+  }
 }
 
 /** Sends, tells the observer, and codes what goes wrong before the headers. */

@@ -67,7 +67,7 @@ describe('from a kubeconfig', () => {
       rejectUnauthorized: true,
     };
     expect(tls).toEqual(expected);
-    await expect(authorize()).resolves.toEqual({});
+    expect(await authorize()).toEqual({});
   });
 
   test('files beside it are found from there', async () => {
@@ -163,7 +163,7 @@ describe('credentials', () => {
     const { authorize } = await loadConnection({
       kubeconfig: kubeconfig({ user: { username: 'u', password: 'p' } }),
     });
-    await expect(authorize()).resolves.toEqual({ authorization: `Basic ${base64('u:p')}` });
+    expect(await authorize()).toEqual({ authorization: `Basic ${base64('u:p')}` });
   });
 
   test('a token file is read again when the server has refused the token; its line end is not part of it', async () => {
@@ -174,10 +174,10 @@ describe('credentials', () => {
       kubeconfig: kubeconfig({ user: { 'token-file': file } }),
       clock,
     });
-    await expect(authorize()).resolves.toEqual({ authorization: 'Bearer old' });
+    expect(await authorize()).toEqual({ authorization: 'Bearer old' });
     writeFileSync(file, 'new\n');
-    await expect(authorize()).resolves.toEqual({ authorization: 'Bearer old' });
-    await expect(authorize({ fresh: true })).resolves.toEqual({ authorization: 'Bearer new' });
+    expect(await authorize()).toEqual({ authorization: 'Bearer old' });
+    expect(await authorize({ fresh: true })).toEqual({ authorization: 'Bearer new' });
   });
 
   test('an exec plugin is not run for every request, nor for every refusal', async () => {
@@ -198,7 +198,7 @@ describe('credentials', () => {
     const runs = async (): Promise<number> => (await import('node:fs')).readFileSync(file, 'utf8').length;
     for (let i = 0; i < 3; i++) {
       clock.advance(60_000);
-      await expect(authorize()).resolves.toEqual({ authorization: 'Bearer plugged' });
+      expect(await authorize()).toEqual({ authorization: 'Bearer plugged' });
     }
     expect(await runs()).toBe(1);
     for (let i = 0; i < 3; i++) await authorize({ fresh: true });
