@@ -110,9 +110,10 @@ async function fill({ client, say, startController }: Rig): Promise<void> {
     range: 'bench',
     segment: SEGMENT,
   });
-  await createMany(client, OTHERS_IN, { count: OTHERS, prefix: 'svc', segment: SEGMENT, type: 'ClusterIP' });
   await watch.until('served', names, (service: Service) => conditionOf(service)?.status === 'True');
   await watch.stop();
+  // Afterwards: the server ends a watch that this process does not read fast enough while it creates thousands.
+  await createMany(client, OTHERS_IN, { count: OTHERS, prefix: 'svc', segment: SEGMENT, type: 'ClusterIP' });
   await controller.stop();
 }
 
