@@ -114,7 +114,7 @@ function snapshotWith(used: number, line: string): Snapshot {
     const number = FIRST_PORT + (i % RANGES) * RANGE_SIZE + Math.floor(i / RANGES);
     if (Math.floor(i / RANGES) >= perRange) continue;
     const service = holder(i, number);
-    ledger.observe(undefined, service);
+    ledger.observe(undefined, service, NOW);
     if (i % 10 === 0) continue;
     ledger.restore(
       number,
@@ -131,7 +131,7 @@ function snapshotWith(used: number, line: string): Snapshot {
     );
   }
   const service = parsed(line);
-  ledger.observe(undefined, service);
+  ledger.observe(undefined, service, NOW);
   const namespace = { key: service.namespace, uid: 'n', resourceVersion: '1', labels: { team: 'bench' } };
   return { now: NOW, seed: '', service, namespace, ranges, ledger };
 }

@@ -35,7 +35,7 @@ export interface Ledger extends LedgerView {
    * A Service as the watch shows it: before, after, or both. One that is no longer shown stays the owner in the
    * table until `gone`: a list can be older than what was seen.
    */
-  observe(before: ServiceView | undefined, after: ServiceView | undefined): void;
+  observe(before: ServiceView | undefined, after: ServiceView | undefined, now: Millis): void;
   /** Folds a decision in, so that the next one sees it. */
   fold(service: ServiceView, decision: Decision, now: Millis): void;
   /** Takes an entry from the table as it is, without asking for it to be written. */
@@ -77,8 +77,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   const waiting = createWaiting();
   /** taken, and the numbers that somebody waits for by name. */
   const spokenFor = portSet();
-  /** UIDs of Services that had no node ports when they were seen first. */
-  const newcomers = new Set<string>();
+  /** UID → when it got node ports, of Services that had none when they were seen first. */
+  const newcomers = new Map<string, Millis>();
   let changed = new Map<Port, Entry | undefined>();
   let touched = new Set<Port>();
   let someoneMayBeServed = false;
@@ -190,11 +190,11 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     return { by: 'cooldown', last: { key: entry.service, uid: entry.uid }, ports: entry.ports, until };
   }
 
-  function observe(before: ServiceView | undefined, after: ServiceView | undefined): void {
+  function observe(before: ServiceView | undefined, after: ServiceView | undefined, now: Millis): void {
     if (before !== undefined && after !== undefined && before.uid !== after.uid) {
       // Deleted and made again between two looks: somebody else with the same name.
-      observe(before, undefined);
-      return observe(undefined, after);
+      observe(before, undefined, now);
+      return observe(undefined, after, now);
     }
     const gone = new Set(before === undefined ? [] : numbersOf(before));
     const isNewcomer = before !== undefined && gone.size === 0;
@@ -203,7 +203,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       endRefusal(port);
       holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
       settleBit(port);
-      if (isNewcomer) newcomers.add(after.uid);
+      if (isNewcomer) newcomers.set(after.uid, now);
     }
     if (before === undefined) return;
     for (const port of gone) forgetHolder(port, before.uid);
@@ -281,7 +281,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       }
       return true;
     },
-    isNewcomer: (uid) => newcomers.has(uid),
+    gotNodePortsAt: (uid) => newcomers.get(uid),
     hasRoomFor(range, key, need) {
       // Nobody to step behind: whether there are enough shows when they are picked.
       if (!waiting.isAwaited(range.name)) return true;

@@ -173,6 +173,10 @@ const NOTHING: ReadonlyMap<string, Port> = new Map();
 const DEFAULT = 'default';
 
 /** A default never moves a Service that had node ports before it: was this one there first? */
-export function predates(service: ServiceView, since: Millis | undefined): boolean {
-  return since !== undefined && service.createdAt < since;
+export function predates(
+  { createdAt }: ServiceView,
+  since: Millis | undefined,
+  gotNodePortsAt: Millis = createdAt,
+): boolean {
+  return since !== undefined && gotNodePortsAt < since;
 }

@@ -97,7 +97,7 @@ function wasThereFirst(
   { since }: Request,
   told: readonly Port[] | undefined,
 ): (port: ServicePort) => boolean {
-  if (!predates(service, since) || ledger.isNewcomer(service.uid)) return () => false;
+  if (!predates(service, since, ledger.gotNodePortsAt(service.uid))) return () => false;
   const message = service.condition?.message ?? '';
   if (told !== undefined) return ({ nodePort }) => message.endsWith(THERE_FIRST) && told.includes(nodePort);
   const isNew = isOnTemporary(message) || isMoving(service, ledger.entriesOf(service.uid));

@@ -95,8 +95,8 @@ export interface LedgerView {
   returnable(owner: Owner, ports: readonly ServicePort[]): readonly Port[];
   /** Nobody who can be served has asked for this number before this Service. */
   isNext(port: Port, key: string): boolean;
-  /** It had no node ports when we first saw it, so no default can have come after them. */
-  isNewcomer(uid: string): boolean;
+  /** When it got its node ports, if we saw it without any before; a default that was in force then reaches it as new. */
+  gotNodePortsAt(uid: string): Millis | undefined;
   /** Whether the range has so many free numbers beside those that earlier waiters will take. */
   hasRoomFor(range: Range, key: string, need: number): boolean;
 }

@@ -235,7 +235,7 @@ export function createController(options: ControllerOptions): Controller {
     await Promise.all([caches.synced, loop.drained(), nodePorts.discover()]);
     await journal.idle();
     const next = createLedger({ cooldownOf });
-    for (const service of services.values()) next.observe(undefined, service);
+    for (const service of services.values()) next.observe(undefined, service, clock.now());
     const { entries, unreadable } = journal.load();
     for (const [port, entry] of entries) next.restore(port, entry, clock.now());
     next.setUnreadable(unreadable, true);

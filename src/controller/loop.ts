@@ -301,7 +301,7 @@ export function createLoop(parts: LoopParts): Loop {
 
   services.subscribe(({ before, after }) => {
     if (ledger === undefined) return;
-    ledger.observe(before, after);
+    ledger.observe(before, after, clock.now());
     if (after === undefined) audit.gone(before?.uid ?? '');
     const service = after ?? before;
     if (service === undefined) return;

@@ -77,7 +77,7 @@ export function startController(outside: Outside, watcher: Watcher) {
       const service = cluster.view(key);
       if (service === undefined) continue;
       cache.set(key, service);
-      ledger.observe(undefined, service);
+      ledger.observe(undefined, service, now());
     }
     const live = new Set([...cache.values()].map(({ uid }) => uid));
     for (const [number, text] of table) {
@@ -123,7 +123,7 @@ export function startController(outside: Outside, watcher: Watcher) {
     if (before?.resourceVersion === after?.resourceVersion) return;
     if (after === undefined) cache.delete(key);
     else cache.set(key, after);
-    ledger.observe(before, after);
+    ledger.observe(before, after, now());
     if (after === undefined || concerns(after) || ledger.ownersAt(key).length > 0) queue.add(key);
     if (after?.uid !== before?.uid) jobs.delete(key);
     flush();

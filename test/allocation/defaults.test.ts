@@ -42,6 +42,7 @@ describe.each([
 
   test('serves one that becomes NodePort before our eyes', () => {
     const d = make();
+    d.pass(2 * MINUTE);
     d.see(service(['http:80'], { ...bare, type: 'ClusterIP' }));
     expect(says(d.serve(service(WEB, bare)))).toBe('Assigned: holds http 30100 from r');
   });

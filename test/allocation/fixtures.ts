@@ -100,12 +100,12 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
     },
     /** The watch shows the Service. */
     see(view: ServiceView): ServiceView {
-      ledger.observe(seen.get(view.key), view);
+      ledger.observe(seen.get(view.key), view, self.now);
       seen.set(view.key, view);
       return view;
     },
     vanish(view: ServiceView): void {
-      ledger.observe(seen.get(view.key), undefined);
+      ledger.observe(seen.get(view.key), undefined, self.now);
       seen.delete(view.key);
       ledger.gone(view.uid, self.now);
     },

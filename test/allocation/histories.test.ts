@@ -102,3 +102,12 @@ test('a Service that a default found, and that was reserved but not told, still 
     'HeldOutOfRange: holds http 31000 outside r: r (30100-30109) does not contain 31000, there before the default',
   );
 });
+
+test('a Service that became NodePort before our eyes, and before the default came, stays where it is', () => {
+  const d = desk();
+  d.see(service(['http:80'], { range: undefined, type: 'ClusterIP' }));
+  const web = d.see(service(['http:80 31000'], { range: undefined }));
+  d.pass(2 * MINUTE);
+  d.rangeDefault = { value: 'r', since: NOW + MINUTE };
+  expect(numbers(d.serve(web))).toEqual([31_000]);
+});

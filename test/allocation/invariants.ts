@@ -137,9 +137,13 @@ export function createInvariants(stage: Stage): Invariants {
     if (!('numbers' in wish) || wish.numbers.size > 0 || view.ports.some(isPinned)) return;
     const candidates = facts.candidates(wish, view);
     const needs = new Set(view.ports.map(({ port }) => port)).size;
+    const writes = writesOf(view, decision);
+    const kept = view.ports.flatMap(({ nodePort }, i) => (writes.has(i) ? [] : nodePort));
     for (const name of candidates.slice(0, candidates.indexOf(decision.range))) {
       const free = facts.pickable(name).filter((n) => facts.isFree(n, sees));
-      const can = facts.isAdmitted(name, view) && !facts.isPaused(name) && !lines.isAwaited(name);
+      // A later one in which all that it holds lies is the better one.
+      const hasAll = kept.every((n) => facts.givable(name).includes(n));
+      const can = hasAll && facts.isAdmitted(name, view) && !facts.isPaused(name) && !lines.isAwaited(name);
       const detail = { view, decision, name, free };
       check(
         !can || free.filter((n) => !lines.isSpokenFor(n)).length < needs,

@@ -107,7 +107,7 @@ describe('release', () => {
     const web = d.serve(service(['http:80 31000']));
     d.vanish(web);
     d.serve(service(['http:80 31000'], { name: 'neighbour' }));
-    d.ledger.observe(web, undefined);
+    d.ledger.observe(web, undefined, d.now);
     d.ledger.gone(web.uid, d.now);
     expect(d.ledger.holding(30_100)).toMatchObject({
       by: 'service',
@@ -140,7 +140,7 @@ describe('release', () => {
     const again = d.see({ ...web, uid: 'uid-2' });
     expect(d.ledger.holding(30_100)).toMatchObject({ by: 'service', owner: { uid: 'uid-2' } });
     expect(d.ledger.ownersAt('a/web')).toEqual(['uid-web']);
-    d.ledger.observe(again, undefined);
+    d.ledger.observe(again, undefined, d.now);
     d.ledger.gone('uid-web', d.now);
     expect(d.ledger.holding(30_100)).toMatchObject({ by: 'cooldown' });
   });
