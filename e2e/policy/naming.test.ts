@@ -245,6 +245,16 @@ describe('Within the budget of CEL', () => {
     await world().removeRange('wide');
   });
 
+  test('a refusal of 700 ports names the first, and says how many they are', async () => {
+    await world().range('many', { ranges: [{ from: 31_000, to: 31_699 }], namespaces: ['a'] });
+    const { status, message } = await team().create('b/web', ports(700, 31_000));
+    expect(status, message).toBe(403);
+    expect(message).toContain(
+      'node ports 31000 and 699 more belong to the PortRange many, which does not admit the namespace b: ',
+    );
+    await world().removeRange('many');
+  });
+
   test('a Service of 700 other ports is judged', async () => {
     expectAccepted(await team().create('b/web', ports(700, 31_000)));
     const replaced = [...ports(699, 32_000), { name: 'p699', port: 1699, nodePort: A }];
