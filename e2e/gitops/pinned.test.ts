@@ -165,6 +165,7 @@ test.each(FORCING)(
   },
 );
 
+// What Argo CD does with RespectIgnoreDifferences=true for this field: it copies the live number into what it applies.
 describe.each(FORCING)('our own number, written into Git, with %s', (name, tool) => {
   const key = `a-dev/${name}-copied`;
   let number = 0;
