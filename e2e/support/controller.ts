@@ -37,6 +37,8 @@ export interface ControllerProcess {
   readyz(): Promise<{ status: number; body: string }>;
   healthz(): Promise<{ status: number; body: string }>;
   metrics(): Promise<Series>;
+  /** Where it serves /metrics: host and port. */
+  readonly metricsAddress: string;
   /** Its log so far, and whatever it wrote to standard error. */
   output(): Promise<string>;
   logs(): Promise<LogLine[]>;
@@ -88,6 +90,7 @@ export async function startController(
     readyz,
     healthz: () => get(probes, '/healthz'),
     metrics: async () => parseSeries((await get(metrics, '/metrics')).body),
+    metricsAddress: `127.0.0.1:${metrics}`,
     output,
     logs: async () => (await output()).split('\n').flatMap(parseLine),
   };

@@ -1,0 +1,299 @@
+/** What the Grafana dashboard shows, and what it asks for that. */
+
+/** What a panel asks. `legend` is empty where there is one series only. */
+interface Query {
+  readonly expr: string;
+  readonly legend?: string;
+}
+
+export interface Panel {
+  readonly type: 'stat' | 'bargauge' | 'timeseries' | 'table';
+  readonly title: string;
+  readonly description: string;
+  readonly queries: readonly Query[];
+  readonly unit: string;
+  /** Of 24 columns. */
+  readonly width: number;
+  readonly height: number;
+  /** From which values on it turns yellow, orange, red. */
+  readonly steps?: readonly number[];
+  /** Stacked areas rather than lines. */
+  readonly stacked?: boolean;
+}
+
+interface Row {
+  readonly title: string;
+  readonly panels: readonly Panel[];
+}
+
+export const P = 'nodeport_manager_';
+const ALL = '{cluster=~"$cluster"}';
+const OF = '{cluster=~"$cluster",range=~"$range"}';
+const RATE = '[$__rate_interval]';
+/** Metrics with names that other controllers have, too: only of processes that have ours. */
+const ours = `and on (job, instance) ${P}last_sync_timestamp_seconds${ALL}`;
+const quantile = (q: number, metric: string): string =>
+  `histogram_quantile(${q}, sum by (le) (rate(${metric}_bucket${ALL}${RATE}) ${ours}))`;
+
+/** The columns of the table of segments, in this order. */
+export const COLUMNS: readonly (readonly [title: string, expr: string, unit: string])[] = [
+  ['Used', `max by (range) (${P}range_usage_ratio${OF})`, 'percentunit'],
+  ['Capacity', `max by (range) (${P}range_capacity_ports${OF})`, 'short'],
+  ['Allocated', `max by (range) (${P}range_allocated_ports${OF})`, 'short'],
+  ['Foreign', `max by (range) (${P}range_foreign_ports${OF})`, 'short'],
+  ['Cooling down', `max by (range) (${P}range_cooling_down_ports${OF})`, 'short'],
+  ['Free', `min by (range) (${P}range_free_ports${OF})`, 'short'],
+  ['Out of range', `max by (range) (${P}range_out_of_range_ports${OF})`, 'short'],
+  ['Waiting', `sum by (range) (max by (range, reason) (${P}pending_services${OF}))`, 'short'],
+  [
+    'Full on',
+    `(time() + min by (range) (nodeport_manager:range_exhaustion_seconds${OF})) * 1000`,
+    'dateTimeAsIso',
+  ],
+];
+
+export const ROWS: readonly Row[] = [
+  {
+    title: 'Segments',
+    panels: [
+      {
+        type: 'stat',
+        title: 'Free ports',
+        description: 'In the PortRanges that are shown.',
+        queries: [{ expr: `sum(min by (range) (${P}range_free_ports${OF}))` }],
+        unit: 'short',
+        width: 6,
+        height: 4,
+      },
+      {
+        type: 'stat',
+        title: 'Services that wait',
+        description: 'For node ports, whatever the reason.',
+        queries: [{ expr: `sum(max by (range, reason) (${P}pending_services${ALL})) or vector(0)` }],
+        unit: 'short',
+        width: 6,
+        height: 4,
+        steps: [1],
+      },
+      {
+        type: 'stat',
+        title: 'Conflicts',
+        description: 'That last now, of every kind.',
+        queries: [{ expr: `sum(max by (kind) (${P}active_conflicts${ALL}))` }],
+        unit: 'short',
+        width: 6,
+        height: 4,
+        steps: [1],
+      },
+      {
+        type: 'stat',
+        title: "The cluster's own range",
+        description: "Share of the apiserver's node port range that is used, in PortRanges and beside them.",
+        queries: [
+          {
+            expr: `max(${P}node_port_range_used_ports${ALL} / ${P}node_port_range_ports${ALL}) or max(kube_apiserver_nodeport_allocator_allocated_ports / (kube_apiserver_nodeport_allocator_allocated_ports + kube_apiserver_nodeport_allocator_available_ports))`,
+          },
+        ],
+        unit: 'percentunit',
+        width: 6,
+        height: 4,
+        steps: [0.75, 0.85, 0.95],
+      },
+      {
+        type: 'bargauge',
+        title: 'Usage',
+        description: 'Share of each PortRange that is not free.',
+        queries: [{ expr: `max by (range) (${P}range_usage_ratio${OF})`, legend: '{{range}}' }],
+        unit: 'percentunit',
+        width: 8,
+        height: 9,
+        steps: [0.75, 0.85, 0.95],
+      },
+      {
+        type: 'table',
+        title: 'Who has the ports, and until when they last',
+        description:
+          '"Full on" is the date at the rate of the last day; empty where nothing is being used up.',
+        queries: COLUMNS.map(([, expr]) => ({ expr })),
+        unit: 'short',
+        width: 16,
+        height: 9,
+      },
+      {
+        type: 'timeseries',
+        title: 'Free ports',
+        description: 'What a new Service could get.',
+        queries: [{ expr: `min by (range) (${P}range_free_ports${OF})`, legend: '{{range}}' }],
+        unit: 'short',
+        width: 24,
+        height: 7,
+      },
+    ],
+  },
+  {
+    title: 'Allocations and releases',
+    panels: [
+      {
+        type: 'timeseries',
+        title: 'Allocations',
+        description: 'Decisions about Services.',
+        queries: [
+          {
+            expr: `sum by (range, outcome) (increase(${P}allocations_total${OF}${RATE}))`,
+            legend: '{{range}} {{outcome}}',
+          },
+        ],
+        unit: 'short',
+        width: 8,
+        height: 7,
+      },
+      {
+        type: 'timeseries',
+        title: 'Releases',
+        description: 'Numbers that came free.',
+        queries: [{ expr: `sum by (range) (increase(${P}releases_total${OF}${RATE}))`, legend: '{{range}}' }],
+        unit: 'short',
+        width: 8,
+        height: 7,
+      },
+      {
+        type: 'timeseries',
+        title: 'Time to a port',
+        description: 'From a Service that needs ports to its ports written.',
+        queries: [
+          { expr: quantile(0.5, `${P}allocation_duration_seconds`), legend: 'half of them within' },
+          { expr: quantile(0.99, `${P}allocation_duration_seconds`), legend: '99 % within' },
+        ],
+        unit: 's',
+        width: 8,
+        height: 7,
+      },
+    ],
+  },
+  {
+    title: 'Waiting and conflicts',
+    panels: [
+      {
+        type: 'timeseries',
+        title: 'Services that wait, with the reason',
+        description: 'Under the PortRange that they ask first; no name: it does not exist.',
+        queries: [
+          {
+            expr: `max by (range, reason) (${P}pending_services${ALL})`,
+            legend: '{{range}} {{reason}}',
+          },
+        ],
+        unit: 'short',
+        width: 8,
+        height: 7,
+        stacked: true,
+      },
+      {
+        type: 'timeseries',
+        title: 'Conflicts that last',
+        description: 'By kind; the runbook of NodePortConflicts says what each means.',
+        queries: [{ expr: `max by (kind) (${P}active_conflicts${ALL})`, legend: '{{kind}}' }],
+        unit: 'short',
+        width: 8,
+        height: 7,
+        stacked: true,
+      },
+      {
+        type: 'timeseries',
+        title: 'New conflicts',
+        description: 'Seen for the first time.',
+        queries: [{ expr: `sum by (kind) (increase(${P}conflicts_total${ALL}${RATE}))`, legend: '{{kind}}' }],
+        unit: 'short',
+        width: 8,
+        height: 7,
+      },
+    ],
+  },
+  {
+    title: 'The controller',
+    panels: [
+      {
+        type: 'stat',
+        title: 'Last look at everything',
+        description: 'It looks every 10 minutes by default.',
+        queries: [{ expr: `time() - max(${P}last_sync_timestamp_seconds${ALL})` }],
+        unit: 's',
+        width: 4,
+        height: 7,
+        steps: [1200, 1500, 1800],
+      },
+      {
+        type: 'timeseries',
+        title: 'Silence of the apiserver',
+        description:
+          'Since it last said anything about each kind; a watch says something about once a minute.',
+        queries: [{ expr: `max by (name) (${P}cache_silence_seconds${ALL})`, legend: '{{name}}' }],
+        unit: 's',
+        width: 10,
+        height: 7,
+      },
+      {
+        type: 'timeseries',
+        title: 'Requests to the apiserver',
+        description: 'By method and answer.',
+        queries: [
+          {
+            expr: `sum by (method, code) (rate(rest_client_requests_total${ALL}${RATE}) ${ours})`,
+            legend: '{{method}} {{code}}',
+          },
+        ],
+        unit: 'reqps',
+        width: 10,
+        height: 7,
+      },
+      {
+        type: 'timeseries',
+        title: 'Queue',
+        description: 'Services that are ready to be decided on, and how long 99 % of them wait for that.',
+        queries: [
+          { expr: `sum(workqueue_depth${ALL} ${ours})`, legend: 'ready' },
+          { expr: quantile(0.99, 'workqueue_queue_duration_seconds'), legend: 'seconds, 99 % within' },
+        ],
+        unit: 'short',
+        width: 8,
+        height: 7,
+      },
+      {
+        type: 'timeseries',
+        title: 'The table',
+        description: 'Writes by result, and blocks that were mended.',
+        queries: [
+          {
+            expr: `sum by (result) (increase(${P}table_writes_total${ALL}${RATE}))`,
+            legend: 'written: {{result}}',
+          },
+          {
+            expr: `sum by (kind) (increase(${P}table_heals_total${ALL}${RATE}))`,
+            legend: 'mended: {{kind}}',
+          },
+        ],
+        unit: 'short',
+        width: 8,
+        height: 7,
+      },
+      {
+        type: 'timeseries',
+        title: 'Memory',
+        description: 'Resident, of each process.',
+        queries: [{ expr: `process_resident_memory_bytes${ALL} ${ours}`, legend: '{{instance}}' }],
+        unit: 'bytes',
+        width: 4,
+        height: 7,
+      },
+      {
+        type: 'timeseries',
+        title: 'Processor',
+        description: 'Of each process; 1 is a core.',
+        queries: [{ expr: `rate(process_cpu_seconds_total${ALL}${RATE}) ${ours}`, legend: '{{instance}}' }],
+        unit: 'short',
+        width: 4,
+        height: 7,
+      },
+    ],
+  },
+];
