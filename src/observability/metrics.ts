@@ -177,8 +177,8 @@ export function createMetrics(): Metrics {
 function collectProcessMetrics(registry: Registry): void {
   const anHour = 3_600_000;
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: anHour });
-  for (const of of ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'])
-    registry.removeSingleMetric(`nodejs_eventloop_lag_${of}_seconds`);
+  for (const figure of ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'])
+    registry.removeSingleMetric(`nodejs_eventloop_lag_${figure}_seconds`);
   // Gauges that are named like counters: `promtool check metrics` objects, and who takes their rate gets nonsense.
   for (const what of ['handles', 'requests', 'resources'])
     registry.removeSingleMetric(`nodejs_active_${what}_total`);
