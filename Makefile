@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help tools deps build check types lint format deadcode docs test test-long unit e2e e2e-oldest demo bench clean
+.PHONY: help tools deps build check types lint format deadcode docs test test-long mutants unit e2e e2e-oldest demo bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ unit: deps ## the tests that need no control plane
 
 test-long: deps ## the properties over 10,000 histories each; RUNS= changes that, SEED= replays
 	RUNS=$(or $(RUNS),10000) vitest run --project unit property
+
+mutants: deps ## deliberate defects, each of which named tests must notice
+	@node scripts/mutants.ts
 
 e2e: build ## the tests on a real kube-apiserver
 	vitest run --project e2e

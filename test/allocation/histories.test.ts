@@ -50,6 +50,15 @@ describe('who waits', () => {
     expect(says(d.serve(web))).toBe('PortTaken: 30100 is held by a/rival; temporarily on 31000, 31001');
   });
 
+  test('by number gets it when it is free: nobody else picks it meanwhile', () => {
+    const d = desk({ r: { cooldown: FREE } });
+    const holder = d.serve(service(['http:80 31000'], { name: 'holder' }));
+    const web = d.serve(service(['http:80 31001'], names('30100')));
+    d.vanish(holder);
+    expect(numbers(d.serve(service(['http:80 31002'], { name: 'newcomer' })))).toEqual([30_101]);
+    expect(numbers(d.serve(web))).toEqual([30_100]);
+  });
+
   test('by number comes before the last owner, once the number rests no more', () => {
     const d = desk();
     const holder = d.serve(service(['http:80 31000'], { name: 'holder' }));
@@ -60,6 +69,13 @@ describe('who waits', () => {
     expect(numbers(again)).toEqual([30_101]);
     expect(numbers(d.serve(web))).toEqual([30_100]);
   });
+});
+
+test('capsule: a Service cannot name the number of its own health check', () => {
+  const lb = { type: 'LoadBalancer', healthCheckNodePort: 30_105, ...names('30105') };
+  expect(says(desk().serve(service(['http:80 31000'], lb)))).toBe(
+    'PortTaken: 30105 is the healthCheckNodePort of the Service itself; temporarily on 31000',
+  );
 });
 
 describe('Hash', () => {
