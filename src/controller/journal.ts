@@ -17,16 +17,14 @@
  */
 import { formatEntry, parseEntry } from '../allocation/entry.ts';
 import type { Entry } from '../allocation/types.ts';
-import { FIELD_MANAGER } from '../api/names.ts';
 import { type Clock, type Millis, sleep } from '../kube/clock.ts';
 import { isKubeError } from '../kube/errors.ts';
 import { compareResourceVersions, type Store } from '../kube/store.ts';
-import type { KubeObject, Transport } from '../kube/transport.ts';
+import type { Transport } from '../kube/transport.ts';
 import type { Port } from '../ports/portSet.ts';
 import {
   type BlockView,
   blockNameOf,
-  blockObject,
   bytesOf,
   epochOf,
   isNewer,
@@ -35,8 +33,8 @@ import {
   numbersOfBlock,
   readableEntries,
   sameData,
-  toBlockView,
 } from './table.ts';
+import { createTableApi } from './tableApi.ts';
 
 export type HealKind = 'edited' | 'deleted' | 'corrupt';
 
@@ -123,8 +121,7 @@ export function createJournal(options: JournalOptions): Journal {
   const blocks = new Map<string, Block>();
   const newer = new Set<string>();
   const stop = new AbortController();
-  const path = `/api/v1/namespaces/${namespace}/configmaps`;
-  const query = { fieldManager: FIELD_MANAGER };
+  const api = createTableApi({ transport, namespace, signal: stop.signal });
   let stamp = '';
   let whenIdle = Promise.withResolvers<void>();
   let working = 0;
@@ -208,56 +205,25 @@ export function createJournal(options: JournalOptions): Journal {
   async function put(block: Block, data: Record<string, string>): Promise<void> {
     const { name, resourceVersion } = block;
     const startedAt = clock.monotonic();
-    const body = blockObject({
-      namespace,
-      name,
-      stamp,
-      data,
-      ...(resourceVersion === undefined ? {} : { resourceVersion }),
-    });
-    const written =
-      resourceVersion === undefined
-        ? await transport.request<KubeObject>({ method: 'POST', path, query, body, signal: stop.signal })
-        : await transport.request<KubeObject>({
-            method: 'PUT',
-            path: `${path}/${name}`,
-            query,
-            body,
-            signal: stop.signal,
-          });
-    block.resourceVersion = written.metadata.resourceVersion;
+    block.resourceVersion = await api.write({ name, stamp, resourceVersion, data });
     observer.wrote('ok', (clock.monotonic() - startedAt) / 1_000);
   }
 
   /** The raw text of a block that cannot be read is evidence: it is kept beside the table. */
   async function keepAside(block: Block): Promise<void> {
-    const { unreadable } = block;
-    if (unreadable === undefined) return;
-    const name = `${block.name}-corrupt-${unreadable.resourceVersion}`;
-    const metadata = { namespace, name, labels: { 'app.kubernetes.io/managed-by': 'nodeport-manager' } };
-    const body = { apiVersion: 'v1', kind: 'ConfigMap', metadata, data: unreadable.data };
-    try {
-      await transport.request({ method: 'POST', path, query, body, signal: stop.signal });
-    } catch (error) {
-      if (!isKubeError(error, 'AlreadyExists')) throw error;
-    }
+    if (block.unreadable === undefined) return;
+    const copy = await api.keepAside(block.unreadable);
     block.unreadable = undefined;
     observer.healed('corrupt', block.name);
-    log.warn({ block: block.name, copy: name }, 'table block could not be read: copied aside and rebuilt');
+    log.warn({ block: block.name, copy }, 'table block could not be read: copied aside and rebuilt');
   }
 
   async function readAgain(block: Block, batch: Batch | undefined): Promise<void> {
     let view: BlockView | undefined;
     try {
-      view = toBlockView(
-        await transport.request<KubeObject>({
-          method: 'GET',
-          path: `${path}/${block.name}`,
-          signal: stop.signal,
-        }),
-      );
-    } catch (error) {
-      if (!isKubeError(error, 'NotFound')) return;
+      view = await api.read(block.name);
+    } catch {
+      return;
     }
     if (view !== undefined && isAnothers(view)) return fence(view);
     if (view !== undefined && view.stamp !== stamp) takeOver(block, view, batch);
