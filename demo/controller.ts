@@ -50,6 +50,8 @@ export async function prepareController(kubeconfig: string, onDied: () => void):
       BUNDLE,
       `--kubeconfig=${kubeconfig}`,
       '--namespace=nodeport-manager-system',
+      // There is no other; and it is killed with SIGKILL, after which another would wait for its lease to expire.
+      '--leader-elect=false',
       `--metrics-bind-address=127.0.0.1:${metricsPort}`,
       `--health-probe-bind-address=127.0.0.1:${probesPort}`,
       '--log-format=text',

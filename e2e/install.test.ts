@@ -63,7 +63,10 @@ describe('kubectl apply -k config/default', () => {
       (await installed()).map(({ kind, metadata }) => [kind, metadata.name, metadata.resourceVersion]);
     const before = await versions();
     const lines = await apply('default');
-    expect(lines.map((line) => line.split(' ')[1])).toEqual(firstApply.map(() => 'unchanged'));
+    // kubectl replaces the selector of a PodDisruptionBudget each time (its patch strategy) and says "configured".
+    const told = lines.filter((line) => !line.startsWith('poddisruptionbudget'));
+    expect(told.map((line) => line.split(' ')[1])).toEqual(told.map(() => 'unchanged'));
+    expect(told).toHaveLength(firstApply.length - 1);
     expect(await versions()).toEqual(before);
   });
 
@@ -93,7 +96,12 @@ describe('kubectl apply -k config/default', () => {
 
 describe('the Deployment', () => {
   interface Deployment extends Manifest {
-    spec: { replicas: number; strategy: { type: string }; template: { metadata: object; spec: PodSpec } };
+    spec: {
+      replicas: number;
+      strategy: { type: string };
+      selector: object;
+      template: { metadata: object; spec: PodSpec };
+    };
   }
   interface PodSpec {
     containers: {
@@ -109,8 +117,29 @@ describe('the Deployment', () => {
       body: { apiVersion: 'v1', kind: 'Pod', metadata: { name: 'probe' }, spec },
     });
 
-  test('runs one Pod at a time', async () => {
-    expect((await read()).spec).toMatchObject({ replicas: 1, strategy: { type: 'Recreate' } });
+  test('runs two Pods, on two nodes if there are; a new one is ready before an old one goes', async () => {
+    const { spec } = await read();
+    expect(spec).toMatchObject({
+      replicas: 2,
+      strategy: { type: 'RollingUpdate', rollingUpdate: { maxSurge: 1, maxUnavailable: 0 } },
+      template: {
+        spec: {
+          affinity: {
+            podAntiAffinity: {
+              preferredDuringSchedulingIgnoredDuringExecution: [
+                { podAffinityTerm: { topologyKey: 'kubernetes.io/hostname', labelSelector: spec.selector } },
+              ],
+            },
+          },
+        },
+      },
+    });
+  });
+
+  test('has a budget that lets one of its Pods be evicted at a time', async () => {
+    const path = `/apis/policy/v1/namespaces/${SYSTEM}/poddisruptionbudgets/nodeport-manager`;
+    const { selector } = (await read()).spec;
+    expect(await client.get<object>(path)).toMatchObject({ spec: { maxUnavailable: 1, selector } });
   });
 
   test('has a Pod that the restricted Pod Security Standard admits, which its namespace enforces', async () => {
@@ -145,12 +174,17 @@ describe('the Deployment', () => {
 describe('the rights of the controller', () => {
   interface Rules {
     status: {
-      resourceRules: { verbs: string[]; apiGroups: string[]; resources: string[] }[];
+      resourceRules: {
+        verbs: string[];
+        apiGroups: string[];
+        resources: string[];
+        resourceNames?: string[];
+      }[];
       incomplete: boolean;
     };
   }
 
-  /** `group/resource verb` for all that the user may do in the namespace. */
+  /** `group/resource verb` for all that the user may do in the namespace; `[name]` where it is limited to one object. */
   async function rightsOf(user: User, namespace: string): Promise<Set<string>> {
     const own = createClient(cluster, user);
     try {
@@ -160,11 +194,12 @@ describe('the rights of the controller', () => {
         spec: { namespace },
       });
       expect(status.incomplete).toBe(false);
-      const rights = status.resourceRules.flatMap(({ verbs, apiGroups, resources }) =>
-        apiGroups.flatMap((group) =>
-          resources.flatMap((resource) => verbs.map((verb) => `${group}/${resource} ${verb}`)),
-        ),
-      );
+      const rights = status.resourceRules.flatMap(({ verbs, apiGroups, resources, resourceNames = [] }) => {
+        const names = resourceNames.length === 0 ? '' : `[${resourceNames.join()}]`;
+        return apiGroups.flatMap((group) =>
+          resources.flatMap((resource) => verbs.map((verb) => `${group}/${resource}${names} ${verb}`)),
+        );
+      });
       return new Set(rights);
     } finally {
       await own.close();
@@ -191,6 +226,10 @@ describe('the rights of the controller', () => {
     'nodeport-manager.io/portranges watch',
     'nodeport-manager.io/portranges/status patch',
   ];
+  const lease = [
+    'coordination.k8s.io/leases create',
+    ...['get', 'update', 'watch'].map((verb) => `coordination.k8s.io/leases[nodeport-manager] ${verb}`),
+  ];
   const table = ['create', 'get', 'list', 'update', 'watch'].map((verb) => `/configmaps ${verb}`);
 
   test('are these and no others, in any namespace', async () => {
@@ -198,8 +237,8 @@ describe('the rights of the controller', () => {
     expect(await grantedIn('kube-system')).toEqual(everywhere);
   });
 
-  test('include the table in its own namespace', async () => {
-    expect(await grantedIn(SYSTEM)).toEqual([...table, ...everywhere].toSorted());
+  test('include the table and the one Lease in its own namespace', async () => {
+    expect(await grantedIn(SYSTEM)).toEqual([...table, ...lease, ...everywhere].toSorted());
   });
 
   async function may(verb: string, resource: string, namespace = SYSTEM): Promise<boolean> {
@@ -226,6 +265,10 @@ describe('the rights of the controller', () => {
     ['list', 'nodes'],
     ['list', 'pods'],
     ['create', 'pods'],
+    ['get', 'leases/another'],
+    ['list', 'leases.coordination.k8s.io'],
+    ['delete', 'leases.coordination.k8s.io'],
+    ['patch', 'leases.coordination.k8s.io'],
     ['create', 'pods/exec'],
     ['create', 'serviceaccounts/token'],
     ['create', 'clusterrolebindings.rbac.authorization.k8s.io'],

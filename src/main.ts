@@ -4,11 +4,12 @@ import { hostname } from 'node:os';
 import type { Logger } from 'pino';
 import { NAME, PREFIX } from './api/names.ts';
 import { type Controller, createController } from './controller/controller.ts';
+import { createElection, type Election, noElection } from './election.ts';
 import { systemClock as clock } from './kube/clock.ts';
 import { loadConnection } from './kube/connection.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createTransport, type Transport } from './kube/transport.ts';
-import { createWire } from './kube/wire.ts';
+import { createWire, type WireOptions } from './kube/wire.ts';
 import { probes, serve } from './observability/health.ts';
 import { createLogger } from './observability/logger.ts';
 import { createMetrics, type Metrics } from './observability/metrics.ts';
@@ -21,6 +22,9 @@ const STOP_WITHIN_MS = 4_500;
 
 /** Connections beside those for writes: lists, table writes, status, events. */
 const OTHER_CONNECTIONS = 8;
+
+/** One for renewals, and one for when that hangs. */
+const LEASE_CONNECTIONS = 2;
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2), process.env, VERSION);
@@ -37,19 +41,31 @@ async function main(): Promise<void> {
 async function run(options: Options, log: Logger): Promise<number> {
   const metrics = createMetrics();
   const connection = await loadConnection(options);
-  const identity = `${hostname()}_${randomUUID().slice(0, 4)}`;
-  const transport = createTransport({
-    wire: createWire(connection, { maxConnections: options.concurrency + OTHER_CONNECTIONS }),
-    authorize: (how) => connection.authorize(how),
-    host: connection.server.host,
-    userAgent: `${NAME}/${VERSION}`,
-    clock,
-    random: Math.random,
-    observer: { answered: metrics.request },
-  });
+  const identity = `${hostname()}_${randomUUID()}`;
+  const connect = (wire: WireOptions): Transport =>
+    createTransport({
+      wire: createWire(connection, wire),
+      authorize: (how) => connection.authorize(how),
+      host: connection.server.host,
+      userAgent: `${NAME}/${VERSION}`,
+      clock,
+      random: Math.random,
+      observer: { answered: metrics.request },
+    });
+  // Renewals never wait behind other requests: they have connections of their own.
+  const own = connect({ maxConnections: LEASE_CONNECTIONS });
+  const onLost = (reason: string): void => {
+    log.error({ reason }, 'fatal: stopping');
+    process.exit(1);
+  };
+  const election = options.leaderElect
+    ? createElection({ options, transport: own, identity, clock, log, leads: metrics.leads, onLost })
+    : noElection;
+  const { mayWrite } = election;
+  const transport = connect({ maxConnections: options.concurrency + OTHER_CONNECTIONS, mayWrite });
   const stop = new AbortController();
   let exitCode = 0;
-  const controller = assemble(options, { transport, log, metrics, identity }, (message) => {
+  const controller = assemble(options, { transport, log, metrics, identity, election }, (message) => {
     log.error({ reason: message }, 'fatal: stopping');
     exitCode = 1;
     stop.abort();
@@ -64,8 +80,9 @@ async function run(options: Options, log: Logger): Promise<number> {
   stopOnSignals(stop, log);
   log.info({ version: VERSION, server: connection.server.href, identity }, 'started');
   await controller.run(stop.signal);
+  await election.release();
   await Promise.all(servers.map(({ close }) => close()));
-  await transport.close();
+  await Promise.all([transport.close(), own.close()]);
   log.info({ exitCode }, 'stopped');
   return exitCode;
 }
@@ -75,11 +92,12 @@ interface Parts {
   readonly log: Logger;
   readonly metrics: Metrics;
   readonly identity: string;
+  readonly election: Election;
 }
 
 function assemble(
   options: Options,
-  { transport, log, metrics, identity }: Parts,
+  { transport, log, metrics, identity, election }: Parts,
   onFatal: (message: string) => void,
 ): Controller {
   const events = createEventRecorder({
@@ -102,6 +120,7 @@ function assemble(
     clock,
     random: Math.random,
     log,
+    mandate: election.mandate,
     onFatal,
     observer: {
       audit: metrics,

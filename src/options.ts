@@ -1,5 +1,6 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { parseRange } from './controller/nodePortRange.ts';
+import { JITTER } from './kube/leaseOptions.ts';
 import { LOG_FORMATS, LOG_LEVELS, type LogFormat, type LogLevel } from './observability/logger.ts';
 import { parseAddress } from './observability/health.ts';
 
@@ -8,6 +9,14 @@ export interface Options {
   readonly context?: string;
   /** Of the allocation table. */
   readonly namespace: string;
+  /** Of several replicas one decides and writes; false: there is no other. */
+  readonly leaderElect: boolean;
+  /** ms, whole seconds */
+  readonly leaderElectLeaseDuration: number;
+  /** ms */
+  readonly leaderElectRenewDeadline: number;
+  /** ms */
+  readonly leaderElectRetryPeriod: number;
   readonly concurrency: number;
   /** ms */
   readonly resyncPeriod: number;
@@ -46,7 +55,7 @@ export function parseOptions(argv: readonly string[], env: NodeJS.ProcessEnv, ve
   const before = process.env;
   try {
     process.env = env;
-    return command.parse([...argv], { from: 'user' }).opts();
+    return checked(command.parse([...argv], { from: 'user' }).opts());
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     throw new UsageExit(error.exitCode === 0 ? 0 : 2, error.message.replace(/^error: /, ''));
@@ -65,6 +74,24 @@ function flags(): Option[] {
     new Option('--namespace <name>', 'namespace of the allocation table')
       .default('nodeport-manager-system')
       .argParser(nonEmpty),
+    new Option(
+      '--leader-elect [boolean]',
+      'wait for a Lease before writing, so that of several replicas one works',
+    )
+      .default(true)
+      .argParser(boolean),
+    new Option(
+      '--leader-elect-lease-duration <duration>',
+      'how long the others wait for a leader that is silent',
+    )
+      .default(10_000, '10s')
+      .argParser(wholeSeconds(1_000, 3_600_000)),
+    new Option('--leader-elect-renew-deadline <duration>', 'when a leader that cannot renew its Lease ends')
+      .default(7_000, '7s')
+      .argParser(duration(500, 3_600_000)),
+    new Option('--leader-elect-retry-period <duration>', 'how often the leader renews, and others try again')
+      .default(1_500, '1500ms')
+      .argParser(duration(100, 3_600_000)),
     new Option('--concurrency <number>', 'writes to Services at once, 1–256')
       .default(32)
       .argParser(integer(1, 256)),
@@ -87,6 +114,19 @@ function flags(): Option[] {
       .default('json')
       .choices(LOG_FORMATS),
   ];
+}
+
+/** As client-go: who leads must give up before others may begin, and must have tried to renew by then. */
+function checked(options: Options): Options {
+  const { leaderElectLeaseDuration: lease, leaderElectRenewDeadline: renew } = options;
+  const retry = options.leaderElectRetryPeriod * JITTER;
+  if (!options.leaderElect) return options;
+  const longer = (one: string, ms: number, other: string, than: number): UsageExit =>
+    new UsageExit(2, `--leader-elect-${one} (${ms}ms) must be longer than ${other} (${than}ms)`);
+  if (lease <= renew) throw longer('lease-duration', lease, '--leader-elect-renew-deadline', renew);
+  if (renew <= retry)
+    throw longer('renew-deadline', renew, `${JITTER} times --leader-elect-retry-period`, Math.round(retry));
+  return options;
 }
 
 /** `--log-level` → `NODEPORT_MANAGER_LOG_LEVEL` */
@@ -125,6 +165,21 @@ function duration(least: number, most: number): (text: string) => number {
       `It must be a duration such as 10m or 1h30m, from ${least / 1_000}s to ${most / 3_600_000}h.`,
     );
   };
+}
+
+/** A Lease knows no fractions. */
+function wholeSeconds(least: number, most: number): (text: string) => number {
+  const parse = duration(least, most);
+  return (text) => {
+    const value = parse(text);
+    if (value % 1_000 === 0) return value;
+    throw new InvalidArgumentError('It must be whole seconds.');
+  };
+}
+
+function boolean(text: string): boolean {
+  if (text === 'true' || text === 'false') return text === 'true';
+  throw new InvalidArgumentError('It must be true or false.');
 }
 
 function address(text: string): string {

@@ -52,7 +52,7 @@ describe('a PortRange and a Service that asks for it', () => {
     });
     expect(block.metadata.annotations).toEqual({
       'nodeport-manager.io/table-version': '1',
-      'nodeport-manager.io/epoch': expect.stringMatching(/^\d+\/\S+_[0-9a-f]{4}$/),
+      'nodeport-manager.io/epoch': expect.stringMatching(/^\d+\/\S+_[0-9a-f-]{36}$/),
     });
     expect(Object.keys(block.data ?? {})).toEqual(['30102']);
     const entry: Entry = JSON.parse(block.data?.['30102'] ?? '');

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import type { ControllerProcess } from '../support/controller.ts';
+import { ALONE, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { conditionOf, keyOf, numbersOf, type Service, type ServiceOptions } from '../support/objects.ts';
 import { useWorld, type World } from '../support/world.ts';
@@ -18,7 +18,7 @@ const world = useWorld(async (w) => {
     await w.namespace(`team-${team}`);
     await w.range(team, from, from + SIZE - 1, { namespaces: [`team-${team}`], cooldown: '0s' });
   }
-  controller = await w.start();
+  controller = await w.start(...ALONE);
 });
 
 /** What teams write: one port, several, TCP and UDP on one number, LoadBalancers of both kinds. */
@@ -118,7 +118,7 @@ test('killed at random moments and started again: nobody who was told its number
   for (let kills = 0; kills < KILLS; kills += 1) {
     await sleep(random() * 400);
     await controller.kill('SIGKILL');
-    controller = await world().launch();
+    controller = await world().launch({ flags: ALONE });
   }
   await created;
   await eventually(() => expectServed(mine('killed')));
@@ -133,7 +133,7 @@ test('a restart with all of them writes nothing but its stamp on the table', asy
   await untilCounted();
   await controller.kill('SIGTERM');
   const before = (await world().writes()).length;
-  controller = await world().start('--resync-period=1s');
+  controller = await world().start('--resync-period=1s', ...ALONE);
   await eventually(async () =>
     expect((await controller.metrics()).get('workqueue_adds_total{name="services"}')).toBeGreaterThan(
       2 * SERVICES,

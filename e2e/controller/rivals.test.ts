@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest';
 import { ApiError } from '../cluster/client.ts';
-import type { ControllerProcess } from '../support/controller.ts';
+import { type ControllerProcess, PATIENT } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { type HeldWatch, startHeldWatch } from '../support/heldWatch.ts';
 import { conditionOf, keyOf, numbersOf, type Service } from '../support/objects.ts';
@@ -122,7 +122,7 @@ describe('a number that a rival took a moment ago, unseen', () => {
 test('stopped in its tracks and continued: what changed meanwhile is seen before it is relied on', async () => {
   const { service, shows, range, rangeShows, port } = world();
   await controller.kill('SIGTERM');
-  controller = await world().start();
+  controller = await world().start(...PATIENT);
   await range('paused', 30180, 30189);
   await rangeShows('paused', { capacity: 10 });
   controller.signal('SIGSTOP');
@@ -180,11 +180,13 @@ describe('the apiserver', () => {
     const { cluster, checker, start } = world();
     // A new one: its backoffs have not grown in the outage before.
     await controller.kill('SIGTERM');
-    controller = await start();
+    controller = await start(...PATIENT);
     await cluster.stopApiserver();
     const since = (await controller.logs()).length;
     await eventually(async () => {
-      const failed = (await controller.logs()).slice(since).filter(({ during }) => during !== undefined);
+      const failed = (await controller.logs())
+        .slice(since)
+        .filter(({ msg }) => msg === 'list or watch failed');
       expect(new Set(failed.map(({ name }) => name))).toEqual(
         new Set(['services', 'namespaces', 'portranges', 'table']),
       );

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { ControllerProcess } from '../support/controller.ts';
+import { ALONE, type ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { type ConfigMap, type Entry, TABLE } from '../support/objects.ts';
 import { useWorld } from '../support/world.ts';
@@ -217,9 +217,10 @@ describe('a block of a newer version', () => {
   });
 });
 
-test('two controllers: the former meets the stamp of the other and exits 1', async () => {
-  const former = controller;
-  controller = await world().start();
+test('two without leader election: the former meets the stamp of the other and exits 1', async () => {
+  await controller.kill('SIGTERM');
+  const former = await world().start(...ALONE);
+  controller = await world().start(...ALONE);
   expect(await former.exited).toBe(1);
   const fatal = (await former.logs()).find(({ level }) => level === 'error');
   expect(fatal).toMatchObject({

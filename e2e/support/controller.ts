@@ -13,6 +13,15 @@ const ROOT = join(import.meta.dirname, '../..');
 export const NODE = join(ROOT, 'node_modules/.bin/node');
 export const BUNDLE = join(ROOT, 'dist/nodeport-manager.js');
 
+/**
+ * Flags for a test that kills the only controller with SIGKILL and starts another: that would wait for the abandoned
+ * lease to expire, 10 s by default.
+ */
+export const ALONE = ['--leader-elect=false'] as const;
+
+/** Flags for a test of a longer outage: by default a leader that cannot renew its lease ends after 7 s. */
+export const PATIENT = ['--leader-elect-lease-duration=90s', '--leader-elect-renew-deadline=80s'] as const;
+
 export interface ControllerOptions {
   flags?: readonly string[];
   /** Default: the controller's own in the cluster. */
@@ -32,8 +41,12 @@ export interface ControllerProcess {
   signal(signal: NodeJS.Signals): void;
   /** Sends the signal and resolves when the process has ended. */
   kill(signal?: NodeJS.Signals): Promise<number | string>;
-  /** Resolves when /readyz says so. */
+  /** Resolves when it decides: it is ready, and it leads unless it runs ALONE. */
   ready(): Promise<void>;
+  /** Resolves when it is ready and waits for its turn to lead. */
+  standsBy(): Promise<void>;
+  /** Whether it leads: 1 or 0; undefined without leader election. */
+  leads(): Promise<number | undefined>;
   readyz(): Promise<{ status: number; body: string }>;
   healthz(): Promise<{ status: number; body: string }>;
   metrics(): Promise<Series>;
@@ -77,6 +90,9 @@ export async function startController(
   };
   const output = (): Promise<string> => readFile(log, 'utf8');
   const readyz = () => get(probes, '/readyz');
+  const isReady = async () => expect(await readyz()).toEqual({ status: 200, body: 'ok\n' });
+  const seriesNow = async (): Promise<Series> => parseSeries((await get(metrics, '/metrics')).body);
+  const leads = async () => (await seriesNow()).get('leader_election_master_status{name="nodeport-manager"}');
   return {
     pid: child.pid ?? 0,
     running,
@@ -86,10 +102,19 @@ export async function startController(
       if (running()) child.kill(signal);
       return exited;
     },
-    ready: () => eventually(async () => expect(await readyz()).toEqual({ status: 200, body: 'ok\n' })),
+    async ready() {
+      await eventually(async () => expect(await leads()).not.toBe(0));
+      await eventually(isReady);
+    },
+    standsBy: () =>
+      eventually(async () => {
+        await isReady();
+        expect(await leads()).toBe(0);
+      }),
+    leads,
     readyz,
     healthz: () => get(probes, '/healthz'),
-    metrics: async () => parseSeries((await get(metrics, '/metrics')).body),
+    metrics: seriesNow,
     metricsAddress: `127.0.0.1:${metrics}`,
     output,
     logs: async () => (await output()).split('\n').flatMap(parseLine),

@@ -1,9 +1,11 @@
 /**
  * The parts of the controller put together, and the barrier that stands before the first decision:
  *
- *   Services, Namespaces, PortRanges, table listed ──► every number in use is in the ledger ──► table entries on top
- *     ──► every block of the table carries our epoch ──► owners that are gone, then holders, then the rest by age
+ *   it is our turn ──► table listed, and before that Services, Namespaces, PortRanges ──► every number in use is in the
+ *     ledger ──► table entries on top ──► every block of the table carries our epoch ──► owners that are gone, then
+ *     holders, then the rest by age
  *
+ * Until it is our turn only Services, Namespaces and PortRanges are watched: a standby has warm caches and writes nothing.
  * A list older than what was seen (a restored etcd) runs the barrier again.
  */
 import PQueue from 'p-queue';
@@ -26,6 +28,7 @@ import { changesAdmission, changesDecisions, inOrder, type PortRangeView } from 
 import { createJournal, type JournalObserver } from './journal.ts';
 import { createLoop, type Waiting } from './loop.ts';
 import { type ConflictKind, createConflictWatch, type Drifting } from './conflicts.ts';
+import { type Mandate, selfAppointed } from './mandate.ts';
 import { createNodePortRange } from './nodePortRange.ts';
 import { createRangeStatusWriter } from './rangeStatus.ts';
 import { ownersNotShown, resyncEvery } from './repair.ts';
@@ -57,6 +60,8 @@ export interface ControllerOptions {
   readonly random: () => number;
   readonly log: Log;
   readonly observer: ControllerObserver;
+  /** Resolves when it is our turn to decide and write; undefined: the signal came first. */
+  readonly mandate: (signal: AbortSignal) => Promise<Mandate | undefined>;
   /** The process must end: another leader is at work, or something that cannot be mended. */
   readonly onFatal: (message: string) => void;
 }
@@ -82,7 +87,10 @@ export interface ControllerView {
 }
 
 export interface Controller extends ControllerView {
-  /** Runs until the signal, then drains: takes no work, finishes what is in flight. */
+  /**
+   * Watches, and when it has the mandate decides and writes, until the signal. Then drains: takes no work, finishes
+   * what is in flight.
+   */
   run(signal: AbortSignal): Promise<void>;
 }
 
@@ -98,9 +106,12 @@ export function createController(options: ControllerOptions): Controller {
     onRollback,
   });
   const { services, namespaces, portRanges, blocks } = caches;
+  /** Undefined: we only watch. */
+  let mandate: Mandate | undefined;
   let ledger: Ledger | undefined;
   let lastSync: Millis | undefined;
   let barriers = Promise.resolve();
+  let isStopping = false;
 
   const nodePorts = createNodePortRange({
     transport,
@@ -127,6 +138,7 @@ export function createController(options: ControllerOptions): Controller {
     clock,
     random,
     log,
+    mandate: () => mandate ?? selfAppointed,
     observer: observer.journal,
     onFound: (port, entry) => ledger?.restore(port, entry, clock.now()),
     onDrift: () => conflicts.look(['table_drift']),
@@ -220,7 +232,7 @@ export function createController(options: ControllerOptions): Controller {
 
   function onRollback(): void {
     log.warn({}, 'the apiserver went back in time (a restored etcd?): everything is read again');
-    runBarrier();
+    if (mandate !== undefined) runBarrier();
   }
 
   function runBarrier(): void {
@@ -242,6 +254,7 @@ export function createController(options: ControllerOptions): Controller {
     ledger = next;
     loop.follow(next);
     await journal.open();
+    if (isStopping) return;
     loop.open();
     for (const key of ownersNotShown(services, next)) queue.add(key, { urgent: true });
     touchAll(services.values());
@@ -261,6 +274,7 @@ export function createController(options: ControllerOptions): Controller {
     const parts = { clock, random, services, namespaces, ranges: ranges.get, queue, journal, onResync };
     void resyncEvery(options.resyncPeriod, { ...parts, ledger: () => ledger }, signal);
     await following;
+    isStopping = true;
     loop.pause();
     queue.close();
     await loop.drained();
@@ -269,7 +283,8 @@ export function createController(options: ControllerOptions): Controller {
 
   async function run(signal: AbortSignal): Promise<void> {
     const watching = caches.keepWarm(signal);
-    await lead(signal);
+    mandate = await options.mandate(signal);
+    if (mandate !== undefined) await lead(signal);
     await watching;
     status.close();
     journal.close();
@@ -300,7 +315,9 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   function notReady(): string | undefined {
-    if (lastSync === undefined || ledger === undefined) return 'the startup barrier is not passed';
+    const isPassed =
+      mandate === undefined ? caches.areWarm() : lastSync !== undefined && ledger !== undefined;
+    if (!isPassed) return 'the startup barrier is not passed';
     const [newer] = journal.newerBlocks();
     if (newer !== undefined) return `table block ${newer} was written by a newer version`;
     const stale = caches.stale();

@@ -9,7 +9,8 @@
  *                    │                a stamp of our own  → somebody edited it: ours goes over it (a heal)
  *                    │                an older stamp      → a former leader was late: its new reservations stand,
  *                    │                                      ours on the same number are lost and decided again
- *                    │                any other stamp     → stop: another leader is at work
+ *                    │                any other stamp     → a Lease names us: stamp all blocks anew, above it;
+ *                    │                                      else stop: another leader is at work
  *                    └──other error──► back off, read again, same batch
  *
  * A promise of `write` settles only after the write that contains its entries is answered. Blocks are created or
@@ -22,6 +23,8 @@ import { isKubeError } from '../kube/errors.ts';
 import { compareResourceVersions, type Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Port } from '../ports/portSet.ts';
+import { type Batch, type Block, newBatch, newBlock } from './block.ts';
+import type { Mandate } from './mandate.ts';
 import {
   type BlockView,
   blockNameOf,
@@ -52,6 +55,8 @@ export interface JournalOptions {
   readonly blocks: Store<BlockView>;
   readonly clock: Clock;
   readonly random: () => number;
+  /** The right to write: asked for each epoch. */
+  readonly mandate: () => Mandate;
   readonly observer: JournalObserver;
   readonly log: { warn(details: object, message: string): void };
   /** An entry that a former leader wrote when we had begun: it stands, and a reservation of ours there is lost. */
@@ -68,7 +73,10 @@ export interface Journal {
    * unreadable: numbers of blocks that a newer version wrote.
    */
   load(): { entries: [Port, Entry][]; unreadable: Port[] };
-  /** Stamps every block with the next epoch, and mends what could not be read. Tries until it succeeds or is closed. */
+  /**
+   * Stamps every block with the next epoch, and mends what could not be read. Tries until it succeeds or is closed.
+   * Rejects when there is no right to an epoch any more.
+   */
   open(): Promise<void>;
   /**
    * Writes entries (undefined: removes them); resolves when all are in the table, or were told to `onFound` to be
@@ -89,30 +97,6 @@ export interface Journal {
   close(): void;
 }
 
-interface Batch {
-  readonly changes: Map<Port, Entry | undefined>;
-  readonly done: PromiseWithResolvers<void>;
-}
-
-interface Block {
-  readonly name: string;
-  readonly numbers: readonly Port[];
-  /** What the table shall say, as texts: what we wrote last. */
-  expected: Record<string, string>;
-  /** Undefined: the block does not exist. */
-  resourceVersion: string | undefined;
-  /** The last revision that the watch has shown to be gone. One that it has not shown yet is not gone. */
-  goneAt: string;
-  /** Copied aside before the block is written again. */
-  unreadable: BlockView | undefined;
-  next: Batch | undefined;
-  /** Written even without a change: to stamp or to mend it. */
-  mustWrite: boolean;
-  /** Somebody else changed it, and it is not mended yet. */
-  drifts: boolean;
-  writing: boolean;
-}
-
 const FIRST_BACKOFF: Millis = 100;
 const LONGEST_BACKOFF: Millis = 10_000;
 
@@ -123,24 +107,16 @@ export function createJournal(options: JournalOptions): Journal {
   const stop = new AbortController();
   const api = createTableApi({ transport, namespace, signal: stop.signal });
   let stamp = '';
+  /** The highest of what was loaded. */
+  let found = 0;
+  let raising = Promise.resolve();
   let whenIdle = Promise.withResolvers<void>();
   let working = 0;
 
   function blockNamed(name: string): Block {
     const known = blocks.get(name);
     if (known !== undefined) return known;
-    const block: Block = {
-      name,
-      numbers: numbersOfBlock(name) ?? [],
-      expected: {},
-      resourceVersion: undefined,
-      goneAt: '',
-      unreadable: undefined,
-      next: undefined,
-      mustWrite: false,
-      drifts: false,
-      writing: false,
-    };
+    const block = newBlock(name);
     blocks.set(name, block);
     return block;
   }
@@ -225,7 +201,7 @@ export function createJournal(options: JournalOptions): Journal {
     } catch {
       return;
     }
-    if (view !== undefined && isAnothers(view)) return fence(view);
+    if (view !== undefined && isAnothers(view) && !(await prevails(view))) return fence(view);
     if (view !== undefined && view.stamp !== stamp) takeOver(block, view, batch);
     rebase(block, view);
   }
@@ -247,6 +223,36 @@ export function createJournal(options: JournalOptions): Journal {
     return isNewer(view) || (view.stamp !== stamp && epochOf(view.stamp) >= epochOf(stamp));
   }
 
+  /**
+   * Another's stamp, and who is the leader? A Lease that still names us is stronger than a stamp: then our epoch goes
+   * above it, and every block is stamped anew. Otherwise it is the other.
+   */
+  function prevails(view: BlockView): Promise<boolean> {
+    if (isNewer(view) || !options.mandate().isElected) return Promise.resolve(false);
+    raising = raising.then(() => raiseAbove(view));
+    return raising.then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async function raiseAbove(view: BlockView): Promise<void> {
+    const epoch = epochOf(view.stamp);
+    if (epochOf(stamp) > epoch) return;
+    stamp = `${await options.mandate().claimEpoch(epoch)}/${options.identity}`;
+    log.warn({ block: view.name, found: view.stamp, stamp }, 'a stamp of who has no lease: stamped anew');
+    void stampAll();
+  }
+
+  function stampAll(): Promise<unknown> {
+    for (const block of blocks.values()) block.mustWrite = true;
+    return Promise.all([...blocks.values()].map(flush));
+  }
+
+  async function contest(view: BlockView): Promise<void> {
+    if (!(await prevails(view))) fence(view);
+  }
+
   function fence(view: BlockView): void {
     close();
     options.onFenced(view.stamp, view.name);
@@ -265,8 +271,9 @@ export function createJournal(options: JournalOptions): Journal {
       block.resourceVersion !== undefined &&
       compareResourceVersions(view.resourceVersion, block.resourceVersion) <= 0;
     if (isOld) return;
-    if (isAnothers(view)) return fence(view);
+    if (isAnothers(view)) return void contest(view);
     const isSame = view.stamp === stamp && sameData(view.data, block.expected);
+    if (view.stamp !== stamp) takeOver(block, view, block.next);
     rebase(block, view);
     if (!isSame) heal(block, 'edited');
   }
@@ -298,13 +305,13 @@ export function createJournal(options: JournalOptions): Journal {
     load() {
       const entries: [Port, Entry][] = [];
       const unreadable: Port[] = [];
-      let epoch = epochOf(stamp);
+      found = epochOf(stamp);
       blocks.clear();
       newer.clear();
       for (const view of options.blocks.values()) {
         const numbers = numbersOfBlock(view.name);
         if (numbers === undefined) continue;
-        epoch = Math.max(epoch, epochOf(view.stamp));
+        found = Math.max(found, epochOf(view.stamp));
         if (isNewer(view)) {
           newer.add(view.name);
           unreadable.push(...numbers);
@@ -312,17 +319,18 @@ export function createJournal(options: JournalOptions): Journal {
         }
         const block = blockNamed(view.name);
         rebase(block, view);
-        block.mustWrite = true;
         block.expected = {};
         for (const [port, entry] of readableEntries(view)) {
           block.expected[port] = formatEntry(entry);
           entries.push([port, entry]);
         }
       }
-      stamp = `${epoch + 1}/${options.identity}`;
       return { entries, unreadable };
     },
-    open: async () => void (await Promise.all([...blocks.values()].map(flush))),
+    async open() {
+      stamp = `${await options.mandate().claimEpoch(found)}/${options.identity}`;
+      await stampAll();
+    },
     async write(changes) {
       const byBlock = new Map<Block, Batch>();
       for (const [port, entry] of changes) {
@@ -353,12 +361,4 @@ export function createJournal(options: JournalOptions): Journal {
 
 function backoffFor(tries: number): Millis {
   return Math.min(FIRST_BACKOFF * 2 ** (tries - 1), LONGEST_BACKOFF);
-}
-
-function newBatch(closed: boolean): Batch {
-  const batch: Batch = { changes: new Map(), done: Promise.withResolvers() };
-  // Nobody may be waiting any more: that is no crash.
-  batch.done.promise.catch(() => undefined);
-  if (closed) batch.done.reject(new Error('the journal is closed'));
-  return batch;
 }

@@ -50,6 +50,8 @@ export interface Metrics {
   request(info: { verb: string; method: string; code: string; seconds: number; host: string }): void;
   listed(info: { name: string; items: number; seconds: number }): void;
   watched(name: string): void;
+  /** Whether this process leads, by the Lease of that name. */
+  leads(name: string, leads: boolean): void;
 }
 
 /** From one round trip on an idle cluster to a burst of thousands. */
@@ -134,6 +136,12 @@ export function createMetrics(): Metrics {
     registers,
   });
   const watches = counter('reflector_watches_total', 'Watches opened.', ['name']);
+  const leading = new Gauge({
+    name: 'leader_election_master_status',
+    help: 'Whether this process leads (1) or waits for its turn (0), by Lease; absent without leader election.',
+    labelNames: ['name'],
+    registers,
+  });
   for (const result of ['ok', 'conflict', 'error']) tableWrites.inc({ result }, 0);
   for (const kind of ['edited', 'deleted', 'corrupt']) tableHeals.inc({ kind }, 0);
 
@@ -167,6 +175,7 @@ export function createMetrics(): Metrics {
       listItems.set({ name }, items);
     },
     watched: (name) => watches.inc({ name }),
+    leads: (name, leads) => leading.set({ name }, leads ? 1 : 0),
   };
 }
 
@@ -265,8 +274,11 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
       for (const [name, silence] of source.cacheSilences()) g.set({ name }, silence / 1_000);
     },
   );
-  gauge(`${PREFIX}last_sync_timestamp_seconds`, 'When everything was last looked at.', [], (g) =>
-    g.set((source.lastSync() ?? 0) / 1_000),
+  gauge(
+    `${PREFIX}last_sync_timestamp_seconds`,
+    'When everything was last looked at; 0 before the first time, and on a standby.',
+    [],
+    (g) => g.set((source.lastSync() ?? 0) / 1_000),
   );
   gauge('workqueue_depth', 'Keys ready in the queue.', ['name'], (g) => g.set(QUEUE, source.queue().depth));
   gauge('workqueue_unfinished_work_seconds', 'Seconds of work in progress.', ['name'], (g) =>

@@ -5,6 +5,7 @@
  *   step: the next timer that is due ──► all promises that it settles run to their end ──► the next step
  */
 import { createController, type Controller } from '../../src/controller/controller.ts';
+import { selfAppointed } from '../../src/controller/mandate.ts';
 import { portRangeDefaults, type PortRangeSpec } from '../../src/api/portRange.ts';
 import type { Clock, Millis } from '../../src/kube/clock.ts';
 import { createEventRecorder } from '../../src/kube/events.ts';
@@ -236,6 +237,7 @@ function assemble(parts: {
     clock,
     random,
     log: { debug: nothing, info: line, warn: line, error: line },
+    mandate: async () => selfAppointed,
     onFatal,
     observer: {
       audit: { allocated: nothing, took: nothing, released: nothing },
