@@ -111,9 +111,9 @@ export function startController(outside: Outside, watcher: Watcher) {
   }
 
   function stale(): string[] {
-    return [...new Set([...cache.keys(), ...cluster.keys()])]
-      .filter((key) => cache.get(key)?.resourceVersion !== cluster.view(key)?.resourceVersion)
-      .toSorted();
+    return [...new Set([...cluster.keys(), ...cache.keys()])].filter(
+      (key) => cache.get(key)?.resourceVersion !== cluster.view(key)?.resourceVersion,
+    );
   }
 
   /** The watch shows the Service as it is now; what happened between is not seen. */

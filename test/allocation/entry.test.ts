@@ -88,6 +88,28 @@ describe('the text of an entry', () => {
     );
   });
 
+  test('an entry in which people have typed is read as one, or not at all, and what is read can be written', () => {
+    const typo = fc.record({
+      at: fc.nat(400),
+      drop: fc.nat(4),
+      add: fc.oneof(fc.string({ maxLength: 3 }), fc.json()),
+    });
+    fc.assert(
+      fc.property(entry, fc.array(typo, { minLength: 1, maxLength: 3 }), (any, typos) => {
+        let text = formatEntry(any);
+        for (const { at, drop, add } of typos) {
+          const i = at % text.length;
+          text = text.slice(0, i) + add + text.slice(i + drop);
+        }
+        const read = parseEntry(text);
+        if (read === undefined) return;
+        const { previous = [], ...rest } = read;
+        expect(parseEntry(formatEntry(read))).toEqual(previous.length === 0 ? rest : read);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   test('bad history does not cost the entry', () => {
     const text = formatEntry({ ...HELD, previous: [{ service: 'a/x', from: 0, to: 1_000 }] });
     expect(parseEntry(text.replace('"to":"1970-01-01T00:00:01Z"', '"to":"never"'))).toEqual({
