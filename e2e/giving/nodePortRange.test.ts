@@ -107,4 +107,14 @@ describe("the apiserver's own range of node ports", () => {
     expect(line).toMatchObject({ level: 'info', range: '30100-63999' });
     await kubectl(`delete -k ${FLAGZ}`);
   });
+
+  test('is read from /flagz with the next resync, when that is allowed later', async () => {
+    const { kubectl, start, remove } = world();
+    // From whose refusals it would be learned.
+    for (const name of ['learns', 'beyond', 'wants']) await remove(`a-dev/${name}`);
+    controller = await start('--resync-period=1s');
+    await expectUnknown();
+    await kubectl(`apply -k ${FLAGZ}`);
+    await expectKnown();
+  });
 });

@@ -312,6 +312,8 @@ export function createController(options: ControllerOptions): Controller {
 
   function onResync(): void {
     lastSync = clock.now();
+    // Restarted meanwhile, the apiserver may have another range; and who may read it may have changed.
+    void nodePorts.discover();
   }
 
   function notReady(): string | undefined {

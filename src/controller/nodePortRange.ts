@@ -3,10 +3,14 @@
  * order: told by a flag of ours; read from `/flagz` (beta since Kubernetes 1.36, needs a right of its own); learned
  * from the words of a refusal; unknown.
  */
+import type { Millis } from '../kube/clock.ts';
 import type { KubeError } from '../kube/errors.ts';
 import type { Transport } from '../kube/transport.ts';
 import { format, type PortSet, portSet } from '../ports/portSet.ts';
 import type { Log } from './audit.ts';
+
+/** The barrier waits for it. */
+const FLAGZ_TIMEOUT_MS: Millis = 2_000;
 
 export interface NodePortRange {
   /** Undefined while unknown. */
@@ -46,6 +50,7 @@ export function createNodePortRange(parts: {
           method: 'GET',
           path: '/flagz',
           accept,
+          timeoutMs: FLAGZ_TIMEOUT_MS,
         });
         set(flags?.['service-node-port-range'], '/flagz');
       } catch (error) {
