@@ -69,7 +69,8 @@ export function holderOf({ ledger, service, owner }: Situation, port: Port): str
         ? `${port} stays with another port of the Service`
         : `${port} is held by ${holding.owner.key}`;
     case 'reservation':
-      return `${port} is reserved for ${holding.owner.key}`;
+      // As good as held, and a moment later it is: who waits is not told twice.
+      return `${port} is held by ${holding.owner.key}`;
     case 'cooldown':
       return `${port} rests until ${new Date(holding.until).toISOString()} for its last owner ${holding.last.key}`;
     case 'refusal':

@@ -62,6 +62,28 @@ describe('who asks for a number that is held', () => {
     expect(numbers(d.serve(late))).toEqual([30_102]);
   });
 
+  test('is told when the holder changes, also where that does not free the number for it', () => {
+    const d = desk();
+    const old = d.serve(service(['http:80 31000'], { name: 'old', annotations: asks('r', '30101') }));
+    const web = d.serve(service(['http:80 31001'], { annotations: asks('r', '30101') }));
+    expect(says(web)).toBe('PortTaken: 30101 is held by a/old; temporarily on 31001');
+    d.drain();
+    d.vanish(old);
+    expect(d.wake()).toEqual(['a/web']);
+    expect(says(d.serve(web))).toMatch(/^PortTaken: 30101 rests until .* for its last owner a\/old; /);
+    d.drain();
+    const back = service(['http:80 31002'], {
+      name: 'old',
+      uid: 'uid-back',
+      annotations: asks('r', '30101'),
+    });
+    d.fold(d.see(back));
+    expect(d.wake()).toEqual(['a/web']);
+    expect(says(d.serve(web))).toBe('PortTaken: 30101 is held by a/old; temporarily on 31001');
+    d.serve(back);
+    expect(says(d.serve(web))).toBe('PortTaken: 30101 is held by a/old; temporarily on 31001');
+  });
+
   test('and names two keeps its place for both, whichever is held', () => {
     const d = desk(FREE);
     const one = d.serve(service(['http:80 31000'], { name: 'one', annotations: asks('r', '30101') }));
