@@ -14,6 +14,7 @@ import { numbersOf, type ServicePort, type ServiceView } from '../api/service.ts
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
 import { concerns, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
 import type { Range } from './range.ts';
+import { deleteFrom } from './sets.ts';
 import type { Decision, Entry, Holding, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
 import { createWaiting, numbersAmong, type Waiter } from './waiting.ts';
 
@@ -24,6 +25,8 @@ const REFUSAL_LONGEST: Millis = 30_000;
 export interface LedgerChanges {
   /** By number; undefined: the table shall have no entry. */
   readonly entries: ReadonlyMap<Port, Entry | undefined>;
+  /** Numbers that their owners lost. */
+  readonly released: ReadonlyMap<Port, Entry>;
   /** Services, by namespace/name, that may be served now. */
   readonly wake: readonly string[];
   /** Numbers whose holding changed. */
@@ -80,6 +83,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   /** UID → when it got node ports, of Services that had none when they were seen first. */
   const newcomers = new Map<string, Millis>();
   let changed = new Map<Port, Entry | undefined>();
+  let lost = new Map<Port, Entry>();
   let touched = new Set<Port>();
   let someoneMayBeServed = false;
   /** Services to decide again for another reason: they sit on a number that rests no more, or say who has one. */
@@ -90,8 +94,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   function settleBit(port: Port): void {
     touched.add(port);
     for (const key of waiting.namersOf(port)) concerned.add(key);
-    const isTaken =
-      holders.has(port) || entries.get(port)?.state === 'Held' || resting.has(port) || has(unreadable, port);
+    const isHeld = holders.has(port) || entries.get(port)?.state === 'Held';
+    const isTaken = isHeld || resting.has(port) || has(unreadable, port);
     if (isTaken) add(taken, port);
     else if (has(taken, port)) {
       remove(taken, port);
@@ -113,15 +117,13 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
   function unindex(port: Port, { state, uid, service }: Entry): void {
     if (state === 'Released') return deleteFrom(releasedBy, service, port);
-    const own = heldBy.get(uid);
-    own?.delete(port);
-    if (own === undefined || own.size > 0) return;
-    heldBy.delete(uid);
-    deleteFrom(uidsAt, service, uid);
+    deleteFrom(heldBy, uid, port);
+    if (!heldBy.has(uid)) deleteFrom(uidsAt, service, uid);
   }
 
   function index(port: Port, entry: Entry, now: Millis): void {
     const { state, uid, service, until = 0 } = entry;
+    entries.set(port, entry);
     if (state === 'Held') {
       heldBy.set(uid, (heldBy.get(uid) ?? new Map<Port, Entry>()).set(port, entry));
       uidsAt.set(service, (uidsAt.get(service) ?? new Set()).add(uid));
@@ -136,10 +138,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     if (before !== undefined) unindex(port, before);
     resting.delete(port);
     if (entry === undefined) entries.delete(port);
-    else {
-      entries.set(port, entry);
-      index(port, entry, now);
-    }
+    else index(port, entry, now);
     settleBit(port);
   }
 
@@ -164,7 +163,9 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
   function release(port: Port, now: Millis): void {
     const entry = entries.get(port);
-    if (entry?.state === 'Held') write(port, released(entry, now, options.cooldownOf(entry.range)), now);
+    if (entry?.state !== 'Held') return;
+    lost.set(port, released(entry, now, options.cooldownOf(entry.range)));
+    write(port, lost.get(port), now);
   }
 
   function isFreeFor(port: Port, owner: Owner, ports: readonly ServicePort[]): boolean {
@@ -253,6 +254,14 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     }
   }
 
+  /** Who stops asking keeps the ports that it has: asking again shall not lead it back to those that it left. */
+  function giveUpFormer({ key, uid }: ServiceView, now: Millis): void {
+    for (const port of Array.from(releasedBy.get(key) ?? [])) {
+      const entry = entries.get(port);
+      if (entry?.uid === uid && entry.ports.length > 0) write(port, { ...entry, ports: [] }, now);
+    }
+  }
+
   function record(service: ServiceView, holds: Holds, grant: PortGrant, now: Millis): void {
     const before = entries.get(grant.number);
     // Two live Services on one number: the table can name one, and it stays the one it named.
@@ -296,6 +305,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       const holds =
         decision.do === 'refuse' ? decision.holds : decision.do === 'ignore' ? undefined : decision;
       endEntries(service, holds?.grants ?? [], decision.do === 'assign', now);
+      if (decision.do === 'ignore' && numbersOf(service).length > 0) giveUpFormer(service, now);
       for (const grant of holds?.grants ?? []) {
         const isRecorded = heldBy.get(service.uid)?.has(grant.number) ?? false;
         // A refusal honours nothing: only what was lost is recorded again.
@@ -354,8 +364,9 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
     drain(ranges) {
       const wake = new Set([...concerned, ...(someoneMayBeServed ? servable(ranges) : [])]);
-      const changes = { entries: changed, touched, wake: [...wake] };
+      const changes = { entries: changed, released: lost, touched, wake: [...wake] };
       changed = new Map();
+      lost = new Map();
       touched = new Set();
       concerned = new Set();
       someoneMayBeServed = false;
@@ -386,10 +397,3 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
 const NOT_REFUSED = { needs: new Map<string, number>(), waitsFor: [], names: [] };
 const NO_ENTRIES: ReadonlyMap<Port, Entry> = new Map();
-
-/** Removes a value under a key, and the key with its last value. */
-function deleteFrom<K, V>(sets: Map<K, Set<V>>, key: K, value: V): void {
-  const set = sets.get(key);
-  set?.delete(value);
-  if (set?.size === 0) sets.delete(key);
-}

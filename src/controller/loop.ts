@@ -113,10 +113,10 @@ export function createLoop(parts: LoopParts): Loop {
 
   /** Carries on what changed in the ledger; the promise settles when the table says it, too. */
   function absorb(of: Ledger): Promise<void> {
-    const { entries, wake, touched } = of.drain(parts.ranges());
+    const { entries, released, wake, touched } = of.drain(parts.ranges());
     for (const key of wake) queue.add(key, { urgent: true });
     if (touched.size > 0) parts.onTouched(touched);
-    for (const [port, entry] of entries) if (entry?.state === 'Released') audit.released(port, entry);
+    for (const [port, entry] of released) audit.released(port, entry);
     if (entries.size === 0) return Promise.resolve();
     const written = journal.write(entries);
     // Only a closed journal rejects: then we are stopping.

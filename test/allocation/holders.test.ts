@@ -127,6 +127,16 @@ describe('a holder', () => {
   });
 });
 
+test('a Service that stops asking and asks again stays where it is, also if it left another number shortly before', () => {
+  const d = desk({ r: {}, s: { ranges: [{ from: 30_200 }] } });
+  const web = d.serve(service(['http:80 31234']));
+  const moved = d.serve({ ...web, annotations: { 'nodeport-manager.io/ports': '30105' } });
+  expect(numbers(moved)).toEqual([30_105]);
+  const silent = d.serve({ ...moved, annotations: {} });
+  expect(d.ledger.holding(30_100)).toMatchObject({ by: 'cooldown' });
+  expect(numbers(d.serve({ ...silent, annotations: web.annotations }))).toEqual([30_105]);
+});
+
 describe('the last owner gets its number back', () => {
   test('re-created within the cooldown, even if its random number would fit', () => {
     const d = desk();
