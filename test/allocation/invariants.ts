@@ -81,7 +81,9 @@ export function createInvariants(stage: Stage): Invariants {
         'no theft: a claim is never rewritten',
         detail,
       );
-      const moves = mayMove || wanted === number;
+      // Its request names the new number for it, or the old one for another of its ports.
+      const isNamed = wanted === number || ('numbers' in wish && [...wish.numbers.values()].includes(old));
+      const moves = mayMove || isNamed;
       check(!before?.numbers.has(old) || moves, 'sticky: a holder moves by its own wish only', detail);
       const told = readHoldings(view.condition?.message ?? '')?.numbers.includes(old) ?? false;
       check(!told || before === undefined || moves, 'sticky: who was told keeps its number', detail);
