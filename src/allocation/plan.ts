@@ -53,6 +53,21 @@ export function planFor(situation: Situation, range: Range): Plan | Obstacle {
     const number = numbersToReturnTo(situation, slot, range).find((port) => !used.has(port));
     if (number !== undefined) choose(slot, number);
   }
+  const need = fillUp(situation, range, { open, used, choose });
+  return need === undefined ? toPlan(situation, chosen) : { need, lacks };
+}
+
+/** A plan in the making. */
+interface Draft {
+  readonly open: () => Slot[];
+  readonly used: ReadonlySet<Port>;
+  readonly choose: (slot: Slot, number: Port) => void;
+}
+
+/** Picks for the slots that are open. Where the range has too few for them: how many free numbers it takes. */
+function fillUp(situation: Situation, range: Range, draft: Draft): number | undefined {
+  const { ledger, owner } = situation;
+  const { open, used, choose } = draft;
   // Of the numbers chosen so far, those that anybody could have count against those who wait longer.
   const contested = [...used].filter(
     (port) => has(range.pickable, port) && ledger.holding(port) === undefined,
@@ -65,11 +80,8 @@ export function planFor(situation: Situation, range: Range): Plan | Obstacle {
       if (number !== undefined) choose(slot, number);
     }
   }
-  const rest = open();
-  const need = rest.length + contested;
-  if (!hasRoomFor(need)) return { need, lacks };
-  if (rest.length > 0 && !pickFor(situation, range, rest, used, choose)) return { need, lacks };
-  return toPlan(situation, chosen);
+  const need = open().length + contested;
+  return hasRoomFor(need) && pickFor(situation, range, draft) ? undefined : need;
 }
 
 /** The number that the slot has now and keeps, if it does. */
@@ -136,15 +148,11 @@ function hasNumberToReturnTo(situation: Situation, slot: Slot, range: Range): bo
   });
 }
 
-/** False when the range has not enough. */
-function pickFor(
-  situation: Situation,
-  range: Range,
-  slots: readonly Slot[],
-  used: ReadonlySet<Port>,
-  choose: (slot: Slot, number: Port) => void,
-): boolean {
+/** What the strategy picks. False when the range has not enough. */
+function pickFor(situation: Situation, range: Range, { open, used, choose }: Draft): boolean {
   const { ledger, service, seed } = situation;
+  const slots = open();
+  if (slots.length === 0) return true;
   if (range.strategy === 'Sequential') {
     const picked = lowestFree(range.pickable, ledger.spokenFor, slots.length + used.size).filter(
       (port) => !used.has(port),
