@@ -64,7 +64,7 @@ export function laneOf(service: ServiceView, { namespaces, ranges }: Surrounding
     : (request.ranges[0] ?? '');
 }
 
-/** In the order in which they are asked: holders, then who names numbers, then the others, each by age. */
+/** In the order in which they are asked: holders, then who names numbers (who waits for one since long first), then the others, each by age. */
 export function inOrder(
   services: Iterable<ServiceView>,
   ledger: LedgerView,
@@ -76,7 +76,14 @@ export function inOrder(
   };
   return [...services]
     .filter((service) => concernsUs(service, ledger, around))
-    .toSorted((a, b) => rank(a) - rank(b) || byAge(a, b));
+    .toSorted((a, b) => rank(a) - rank(b) || namedSince(a) - namedSince(b) || byAge(a, b));
+}
+
+/** Who waits for a number since then is asked before those who name it later, also after a restart. */
+function namedSince({ condition }: ServiceView): number {
+  return condition?.reason === 'PortTaken'
+    ? Date.parse(condition.lastTransitionTime)
+    : Number.MAX_SAFE_INTEGER;
 }
 
 /** Whether a PortRange event can change a decision: a status write of ours cannot. */

@@ -1,6 +1,7 @@
 /** Short histories that a longer, random one has found; each is a rule of its own. */
 import { describe, expect, test } from 'vitest';
 import { ANNOTATION } from '../../src/api/names.ts';
+import { createWorld } from './world.ts';
 import { desk, MINUTE, NOW, numbers, says, service } from './fixtures.ts';
 
 const FREE = '0s';
@@ -92,6 +93,30 @@ describe('Hash', () => {
     const d = desk({ r: { ranges: [{ from: 30_101 }], strategy: 'Hash' } });
     expect(numbers(d.serve(service(['dns:53 31000', 'dns-udp:53/UDP 30101'])))).toEqual([30_101, 30_101]);
   });
+});
+
+test('who named a number first gets it, also when it becomes free while nobody looks', () => {
+  const world = createWorld();
+  const one = {
+    namespace: 'one',
+    type: 'NodePort',
+    ports: [{ name: 'http', port: 80, protocol: 'TCP' }],
+  } as const;
+  world.act({ do: 'range', name: 'a', spec: { ranges: [{ from: 30_003 }], cooldown: FREE } });
+  const asks = { range: 'a', ports: '30003' };
+  world.act({ do: 'create', service: { ...one, name: 'holder', pick: 0, asks } });
+  world.act({ do: 'create', service: { ...one, name: 'older', pick: 1 } });
+  world.settle();
+  world.act({ do: 'tick', ms: 1_000 });
+  world.act({ do: 'create', service: { ...one, name: 'first', pick: 2, asks } });
+  world.settle();
+  world.act({ do: 'tick', ms: 1_000 });
+  world.cluster.annotate('one/older', asks);
+  world.settle();
+  world.act({ do: 'stop' });
+  world.cluster.remove('one/holder');
+  world.settle();
+  expect(world.cluster.inUse().get(30_003)).toBe('one/first');
 });
 
 test('a move that was reserved and not written is carried out after a restart, also beside a number that is pinned', () => {
