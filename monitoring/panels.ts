@@ -223,13 +223,24 @@ export const ROWS: readonly Row[] = [
         steps: [1200, 1500, 1800],
       },
       {
+        type: 'stat',
+        title: 'Leaders',
+        description: 'One instance leads, the others stand by.',
+        queries: [
+          { expr: `sum(leader_election_master_status{name="nodeport-manager",cluster=~"$cluster"})` },
+        ],
+        unit: 'short',
+        width: 4,
+        height: 7,
+      },
+      {
         type: 'timeseries',
         title: 'Silence of the apiserver',
         description:
           'Since it last said anything about each kind; a watch says something about once a minute.',
         queries: [{ expr: `max by (name) (${P}cache_silence_seconds${ALL})`, legend: '{{name}}' }],
         unit: 's',
-        width: 10,
+        width: 8,
         height: 7,
       },
       {
@@ -243,7 +254,7 @@ export const ROWS: readonly Row[] = [
           },
         ],
         unit: 'reqps',
-        width: 10,
+        width: 8,
         height: 7,
       },
       {

@@ -62,7 +62,10 @@ function flagsPage(): string {
 function metricsPage(): string {
   const metrics = createMetrics();
   // Registers the gauges; nothing is collected here, so there is nothing to ask the source.
-  const nothing: Pick<MetricsSource, 'conflicts'> = { conflicts: () => [] };
+  const nothing: Pick<MetricsSource, 'conflicts' | 'cacheSilences'> = {
+    conflicts: () => [],
+    cacheSilences: () => [],
+  };
   metrics.watch(nothing as MetricsSource);
   const rows = metrics.registry
     .getMetricsAsArray()

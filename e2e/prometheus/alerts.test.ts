@@ -102,11 +102,12 @@ describe('a range that runs out', () => {
     await untilFiring(prometheus, []);
   });
 
-  test('a controller that is killed is told, and its successor ends that', async () => {
-    await controller.kill('SIGKILL');
+  test('a controller that stops is told, and its successor ends that', async () => {
+    await controller.kill('SIGTERM');
     await untilFiring(prometheus, [{ alertname: 'NodePortControllerDown', severity: 'critical' }]);
-    const port = controller.metricsAddress;
-    controller = await world().start(`--metrics-bind-address=${port}`, knowing(world()));
+    const metricsPort = Number(controller.metricsAddress.split(':')[1]);
+    controller = await world().launch({ flags: [knowing(world())], metricsPort });
+    await controller.ready();
     await untilFiring(prometheus, []);
   });
 });

@@ -24,6 +24,8 @@ export const PATIENT = ['--leader-elect-lease-duration=90s', '--leader-elect-ren
 
 export interface ControllerOptions {
   flags?: readonly string[];
+  /** Where it serves /metrics; default: anywhere. */
+  metricsPort?: number;
   /** Default: the controller's own in the cluster. */
   kubeconfig?: string;
 }
@@ -69,7 +71,7 @@ export async function startController(
   started += 1;
   const dir = join(cluster.dir, `controller-${started}`);
   await mkdir(dir);
-  const [metrics, probes] = [await freePort(), await freePort()];
+  const [metrics, probes] = [options.metricsPort ?? (await freePort()), await freePort()];
   const args = [
     BUNDLE,
     `--kubeconfig=${options.kubeconfig ?? cluster.kubeconfig('controller')}`,

@@ -5,7 +5,7 @@ const PREFIX = 'nodeport_manager_';
 /** What gauges read when a scrape comes: present state, recomputed, never counted up and down. */
 export interface MetricsSource {
   /** The PortRanges that exist: no other has a series, whatever Services ask for. */
-  ranges(): { has(name: string): boolean };
+  ranges(): { has(name: string): boolean; keys(): Iterable<string> };
   usage(): Iterable<readonly [string, RangeCounts]>;
   waiting(): Iterable<{ readonly range: string; readonly reason: string }>;
   queue(): { readonly depth: number; readonly ages: { readonly longest: number; readonly sum: number } };
@@ -54,8 +54,12 @@ export interface Metrics {
   leads(name: string, leads: boolean): void;
 }
 
-/** From one round trip on an idle cluster to a burst of thousands. */
-const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+/** Round trips: 1 ms for a read on an idle cluster, a minute until it is given up. */
+const REQUEST_SECONDS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+/** Within the process: a decision takes microseconds, a round of a burst seconds. */
+const QUEUE_SECONDS = [0.0001, 0.00025, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1, 2.5, 10, 60];
+/** From two round trips on an idle cluster to a wait for somebody else's release. */
+const ALLOCATION_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 
 const OUTCOMES = ['assigned', 'adopted', 'refused'] as const;
 
@@ -68,19 +72,23 @@ export function createMetrics(): Metrics {
   collectProcessMetrics(registry);
   const counter = (name: string, help: string, labelNames: string[] = [], collect = () => {}): Counter =>
     new Counter({ name, help, labelNames, registers, collect });
-  const histogram = (name: string, help: string, labelNames: string[] = []): Histogram =>
-    new Histogram({ name, help, labelNames, buckets: SECONDS, registers });
+  const histogram = (name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram =>
+    new Histogram({ name, help, labelNames, buckets, registers });
 
-  let exists = (_range: string): boolean => false;
+  let ranges = (): ReturnType<MetricsSource['ranges']> => new Set();
   const counted = new Set<string>();
-  const labelOf = (range: string): string => {
-    if (!exists(range)) return '';
-    counted.add(range);
-    return range;
-  };
-  const forgetRanges = (): void => {
+  const labelOf = (range: string): string => (ranges().has(range) ? range : '');
+  /** At each scrape: counters of a new PortRange begin at 0, those of a deleted one are gone. */
+  const followRanges = (): void => {
+    const now = ranges();
+    for (const range of now.keys()) {
+      if (counted.has(range)) continue;
+      counted.add(range);
+      releases.inc({ range }, 0);
+      for (const outcome of OUTCOMES) allocations.inc({ range, outcome }, 0);
+    }
     for (const range of counted) {
-      if (exists(range)) continue;
+      if (now.has(range)) continue;
       counted.delete(range);
       releases.remove({ range });
       for (const outcome of OUTCOMES) allocations.remove({ range, outcome });
@@ -88,22 +96,18 @@ export function createMetrics(): Metrics {
   };
   const allocations = counter(
     `${PREFIX}allocations_total`,
-    'Decisions about Services by PortRange and outcome.',
+    'Decisions about Services: ports assigned, ports adopted, request refused.',
     ['range', 'outcome'],
-    forgetRanges,
+    followRanges,
   );
-  const releases = counter(
-    `${PREFIX}releases_total`,
-    'Numbers released, by PortRange.',
-    ['range'],
-    forgetRanges,
-  );
+  const releases = counter(`${PREFIX}releases_total`, 'Node ports released.', ['range'], followRanges);
   const conflicts = counter(`${PREFIX}conflicts_total`, 'Conflicts seen for the first time, by kind.', [
     'kind',
   ]);
   const duration = histogram(
     `${PREFIX}allocation_duration_seconds`,
-    'From a Service first seen needing ports to its ports written.',
+    'Seconds from a Service first seen needing ports to its ports written.',
+    ALLOCATION_SECONDS,
   );
   const tableWrites = counter(`${PREFIX}table_writes_total`, 'Writes of table blocks by result.', ['result']);
   const tableHeals = counter(`${PREFIX}table_heals_total`, 'Table blocks mended, by what was wrong.', [
@@ -115,8 +119,18 @@ export function createMetrics(): Metrics {
   );
   const added = counter('workqueue_adds_total', 'Keys added to the queue.', ['name']);
   const retries = counter('workqueue_retries_total', 'Keys that wait a backoff.', ['name']);
-  const queued = histogram('workqueue_queue_duration_seconds', 'How long keys wait in the queue.', ['name']);
-  const worked = histogram('workqueue_work_duration_seconds', 'How long keys are processed.', ['name']);
+  const queued = histogram(
+    'workqueue_queue_duration_seconds',
+    'Seconds that keys wait in the queue.',
+    QUEUE_SECONDS,
+    ['name'],
+  );
+  const worked = histogram(
+    'workqueue_work_duration_seconds',
+    'Seconds that a key is processed.',
+    QUEUE_SECONDS,
+    ['name'],
+  );
   const requests = counter('rest_client_requests_total', 'HTTP requests by status code, method and host.', [
     'code',
     'method',
@@ -124,33 +138,43 @@ export function createMetrics(): Metrics {
   ]);
   const requestSeconds = histogram(
     'rest_client_request_duration_seconds',
-    'HTTP request latency by verb and host.',
+    'Seconds until the head of an answer, by verb and host.',
+    REQUEST_SECONDS,
     ['verb', 'host'],
   );
   const lists = counter('reflector_lists_total', 'Lists from the apiserver.', ['name']);
-  const listSeconds = histogram('reflector_list_duration_seconds', 'How long lists take.', ['name']);
+  const listSeconds = histogram(
+    'reflector_list_duration_seconds',
+    'Seconds that a list of all pages takes.',
+    REQUEST_SECONDS,
+    ['name'],
+  );
   const listItems = new Gauge({
     name: 'reflector_items_per_list',
     help: 'Objects in the last list.',
     labelNames: ['name'],
     registers,
   });
-  const watches = counter('reflector_watches_total', 'Watches opened.', ['name']);
+  const watches = counter('reflector_watches_total', 'Watches that the apiserver accepted.', ['name']);
   const leading = new Gauge({
     name: 'leader_election_master_status',
     help: 'Whether this process leads (1) or waits for its turn (0), by Lease; absent without leader election.',
     labelNames: ['name'],
     registers,
   });
+  for (const count of [added, retries]) count.inc(QUEUE, 0);
+  for (const times of [queued, worked]) times.zero(QUEUE);
   for (const result of ['ok', 'conflict', 'error']) tableWrites.inc({ result }, 0);
   for (const kind of ['edited', 'deleted', 'corrupt']) tableHeals.inc({ kind }, 0);
 
   return {
     registry,
     watch(source) {
-      exists = (range) => source.ranges().has(range);
+      ranges = () => source.ranges();
       registerGauges(registers, source);
       for (const [kind] of source.conflicts()) conflicts.inc({ kind }, 0);
+      for (const [name] of source.cacheSilences())
+        for (const count of [lists, watches]) count.inc({ name }, 0);
     },
     allocated: (range, outcome) => allocations.inc({ range: labelOf(range), outcome }),
     took: (seconds) => duration.observe(seconds),
@@ -240,7 +264,7 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
         g.inc({ range: source.ranges().has(range) ? range : '', reason });
     },
   );
-  gauge(`${PREFIX}table_bytes`, 'Size of the table by block.', ['block'], (g) => {
+  gauge(`${PREFIX}table_bytes`, 'Bytes of the allocation table by block.', ['block'], (g) => {
     for (const [block, bytes] of source.tableSizes()) g.set({ block }, bytes);
   });
   gauge(`${PREFIX}active_conflicts`, 'Conflicts that last, by kind.', ['kind'], (g) => {
@@ -276,7 +300,7 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
   );
   gauge(
     `${PREFIX}last_sync_timestamp_seconds`,
-    'When everything was last looked at; 0 before the first time, and on a standby.',
+    'Unix time at which everything was last looked at; 0 before the first time, and on a standby.',
     [],
     (g) => g.set((source.lastSync() ?? 0) / 1_000),
   );
@@ -284,7 +308,7 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
   gauge('workqueue_unfinished_work_seconds', 'Seconds of work in progress.', ['name'], (g) =>
     g.set(QUEUE, source.queue().ages.sum),
   );
-  gauge('workqueue_longest_running_processor_seconds', 'Longest key in progress.', ['name'], (g) =>
+  gauge('workqueue_longest_running_processor_seconds', 'Seconds that the longest key in progress has taken so far.', ['name'], (g) =>
     g.set(QUEUE, source.queue().ages.longest),
   );
 }

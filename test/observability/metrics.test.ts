@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { createMetrics, type MetricsSource } from '../../src/observability/metrics.ts';
 
@@ -11,9 +12,8 @@ const COUNTS = {
   outOfRange: 0,
 };
 
-async function page(source: Partial<MetricsSource> = {}): Promise<string> {
-  const metrics = createMetrics();
-  metrics.watch({
+function source(source: Partial<MetricsSource>): MetricsSource {
+  return {
     ranges: () => new Set(['r']),
     usage: () => [['r', COUNTS]],
     waiting: () => [],
@@ -25,7 +25,12 @@ async function page(source: Partial<MetricsSource> = {}): Promise<string> {
     cacheSilences: () => [],
     lastSync: () => undefined,
     ...source,
-  });
+  };
+}
+
+async function page(given: Partial<MetricsSource> = {}): Promise<string> {
+  const metrics = createMetrics();
+  metrics.watch(source(given));
   return metrics.registry.metrics();
 }
 
@@ -58,4 +63,92 @@ test('A scrape tells the lag of the event loop, without a clock that wakes the p
   expect(text).toMatch(/^nodejs_eventloop_lag_seconds \S+$/m);
   // These would be measured by such a clock, or not at all.
   expect(text).not.toMatch(/nodejs_eventloop_lag_p99_seconds/);
+});
+
+test.each([
+  'nodeport_manager_allocations_total{range="r",outcome="assigned"} 0',
+  'nodeport_manager_allocations_total{range="r",outcome="adopted"} 0',
+  'nodeport_manager_allocations_total{range="r",outcome="refused"} 0',
+  'nodeport_manager_releases_total{range="r"} 0',
+  'nodeport_manager_allocation_duration_seconds_count 0',
+  'nodeport_manager_table_writes_total{result="error"} 0',
+  'nodeport_manager_table_heals_total{kind="corrupt"} 0',
+  'nodeport_manager_events_dropped_total 0',
+  'workqueue_adds_total{name="services"} 0',
+  'workqueue_retries_total{name="services"} 0',
+  'workqueue_queue_duration_seconds_count{name="services"} 0',
+  'reflector_lists_total{name="services"} 0',
+  'reflector_watches_total{name="services"} 0',
+])('begins with the process: %s', async (line) => {
+  const text = await page({ cacheSilences: () => [['services', 0]] });
+  expect(text.split('\n')).toContain(line);
+});
+
+test('the series of a PortRange that is deleted are gone, and begin at 0 when it is made again', async () => {
+  const ranges = new Set(['r', 'brief']);
+  const metrics = createMetrics();
+  metrics.watch(
+    source({ ranges: () => ranges, usage: () => [...ranges].map((name) => [name, COUNTS] as const) }),
+  );
+  metrics.allocated('brief', 'assigned');
+  metrics.released('brief');
+  const about = async (): Promise<string[]> =>
+    (await metrics.registry.metrics()).split('\n').filter((line) => line.includes('range="brief"'));
+  expect(await about()).toContain('nodeport_manager_allocations_total{range="brief",outcome="assigned"} 1');
+  // What is counted once for all gauges is counted anew when the next scrape comes.
+  await setImmediate();
+  ranges.delete('brief');
+  metrics.released('brief');
+  expect(await about()).toEqual([]);
+  ranges.add('brief');
+  expect(await about()).toContain('nodeport_manager_allocations_total{range="brief",outcome="assigned"} 0');
+});
+
+test('buckets of the time to a port reach from milliseconds to minutes', async () => {
+  const text = await page();
+  for (const le of ['0.005', '60', '600']) {
+    expect(text).toContain(`nodeport_manager_allocation_duration_seconds_bucket{le="${le}"} 0`);
+  }
+});
+
+test('every metric has a HELP that says something, and seconds and bytes are named so', async () => {
+  const text = await page();
+  const helps = [...text.matchAll(/^# HELP (\S+) (.*)$/gm)].filter(
+    ([, name]) => !/^(process|nodejs)_/.test(name ?? ''),
+  );
+  expect(helps.length).toBeGreaterThan(30);
+  for (const [, name = '', help = ''] of helps) {
+    expect(help, name).toMatch(/^[A-Z].{15,}\.$/);
+    if (name.endsWith('_seconds')) expect(help, name).toMatch(/second|lag|time/i);
+    if (name.endsWith('_bytes')) expect(help, name).toMatch(/bytes/i);
+  }
+});
+
+/** So many Services of one PortRange, each seen, granted, refused, released and waiting. */
+async function seriesWith(services: number): Promise<string[]> {
+  const metrics = createMetrics();
+  const reasons = ['RangeExhausted', 'PortTaken'];
+  const waiting = Array.from({ length: services }, (_, i) => ({
+    range: i % 3 === 0 ? `a-name-that-no-range-has-${i}` : 'r',
+    reason: reasons[i % reasons.length] ?? '',
+  }));
+  metrics.watch(source({ waiting: () => waiting, nodePortsInUse: () => services }));
+  for (const { range } of waiting) {
+    metrics.workqueue.added();
+    metrics.allocated(range, 'assigned');
+    metrics.allocated(range, 'refused');
+    metrics.released(range);
+    metrics.took(0.01);
+    metrics.request({ verb: 'PATCH', method: 'PATCH', code: '200', seconds: 0.01, host: 'h' });
+  }
+  const lines = (await metrics.registry.metrics())
+    .split('\n')
+    .filter((line) => /^(nodeport|workqueue|rest)/.test(line));
+  return lines.map((line) => line.replace(/ \S+$/, '')).toSorted();
+}
+
+test('5,000 Services have the same series as 12', async () => {
+  const many = await seriesWith(5_000);
+  expect(many).toEqual(await seriesWith(12));
+  expect(many.length).toBeGreaterThan(100);
 });
