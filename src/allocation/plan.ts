@@ -28,7 +28,7 @@ export type Obstacle =
  * before, and what the strategy picks among those that no earlier waiter is about to get.
  */
 export function planFor(situation: Situation, range: Range): Plan | Obstacle {
-  const { slots, ledger, owner } = situation;
+  const { slots } = situation;
   const chosen = new Map<Slot, Port>();
   const used = new Set<Port>();
   const choose = (slot: Slot, number: Port): void => {
