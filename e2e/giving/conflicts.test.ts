@@ -152,6 +152,7 @@ test('range_overlap: told to both, until they are apart', async () => {
 
 describe('table_drift', () => {
   const SYSTEM = 'nodeport-manager-system';
+  const WRITES = '["get","list","watch","create","update"]';
   const edit = async (data: Record<string, string | null>): Promise<void> =>
     void (await world().client.patch(`${TABLE}/nodeport-table-30000`, 'merge', { data }));
   const verbs = (list: string): Promise<string> =>
@@ -174,9 +175,27 @@ describe('table_drift', () => {
     await verbs('["get","list","watch"]');
     await edit({ 30100: null });
     await expectConflicts('table_drift', 1, 3);
-    await verbs('["get","list","watch","create","update"]');
+    await verbs(WRITES);
     await expectConflicts('table_drift', 0, 3);
     await world().checker.untilTableIsTrue();
+  });
+
+  test('while the table cannot be opened at start, nobody whose entry is lost is taken for a stranger', async () => {
+    const { client, launch, rangeShows, checker } = world();
+    await rangeShows('r', { foreign: 0 });
+    await controller.kill('SIGTERM');
+    await verbs('["get","list","watch"]');
+    await client.patch(`${TABLE}/nodeport-table-30000`, 'merge', { data: null });
+    controller = await launch();
+    await eventually(async () => {
+      const tries = (await controller.logs()).filter(({ block }) => block === 'nodeport-table-30000');
+      expect(tries.length).toBeGreaterThan(3);
+    });
+    await verbs(WRITES);
+    await controller.ready();
+    await checker.untilTableIsTrue();
+    await expectConflicts('foreign_in_range', 0, 0);
+    await rangeShows('r', { foreign: 0 });
   });
 });
 

@@ -60,15 +60,16 @@ export interface ConflictSources {
 
 type Ledger = NonNullable<ReturnType<ConflictSources['ledger']>>;
 
-/** Everything that is in conflict now, by kind. */
-const FIND: Readonly<Record<ConflictKind, (sources: ConflictSources, ledger: Ledger) => Conflict[]>> = {
+/** Everything that is in conflict now, by kind; the table's is known without the ledger. */
+const FIND: Readonly<
+  Record<Exclude<ConflictKind, 'table_drift'>, (sources: ConflictSources, ledger: Ledger) => Conflict[]>
+> = {
   foreign_in_range: ({ ranges, service }, ledger) =>
     [...ranges().values()].flatMap((range) => [...foreign(range, ledger, service)]),
   out_of_range: ({ ranges }, ledger) => [...outOfRange(ranges(), ledger)],
   port_taken: ({ taken }) =>
     Array.from(taken(), ({ uid, message }) => ({ kind: 'port_taken', id: uid, message, parties: [] })),
   range_overlap: ({ ranges }) => [...ranges().values()].flatMap((range) => [...overlaps(range, ranges())]),
-  table_drift: ({ drifting }) => drifting().map(drift),
   duplicate: (_, ledger) => [...ledger.duplicates()].map(duplicate),
 };
 
@@ -170,22 +171,23 @@ export function createConflictWatch(
       });
   }
 
+  /** Undefined: that cannot be known yet. */
+  function find(kind: ConflictKind): Conflict[] | undefined {
+    if (kind === 'table_drift') return sources.drifting().map(drift);
+    const ledger = sources.ledger();
+    return ledger === undefined ? undefined : FIND[kind](sources, ledger);
+  }
+
   return {
     look(kinds = CONFLICT_KINDS) {
-      const ledger = sources.ledger();
-      if (ledger === undefined) return;
       for (const kind of kinds) {
-        const found = FIND[kind](sources, ledger);
+        const found = find(kind);
+        if (found === undefined) continue;
         const before = known.get(kind);
         for (const conflict of found) if (!before?.has(conflict.id)) tell(conflict);
         known.set(kind, new Set(found.map(({ id }) => id)));
       }
     },
-    active() {
-      const ledger = sources.ledger();
-      const count = (kind: ConflictKind): number =>
-        ledger === undefined ? 0 : FIND[kind](sources, ledger).length;
-      return new Map(CONFLICT_KINDS.map((kind) => [kind, count(kind)]));
-    },
+    active: () => new Map(CONFLICT_KINDS.map((kind) => [kind, find(kind)?.length ?? 0])),
   };
 }

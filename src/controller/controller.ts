@@ -109,6 +109,8 @@ export function createController(options: ControllerOptions): Controller {
   /** Undefined: we only watch. */
   let mandate: Mandate | undefined;
   let ledger: Ledger | undefined;
+  /** The ledger, once all who concern us are in the queue: before, a holder whose entry is lost looks like a stranger. */
+  let counted: Ledger | undefined;
   let lastSync: Millis | undefined;
   let barriers = Promise.resolve();
   let isStopping = false;
@@ -181,7 +183,7 @@ export function createController(options: ControllerOptions): Controller {
   const conflicts = createConflictWatch(
     {
       ranges: ranges.get,
-      ledger: () => ledger,
+      ledger: () => counted,
       service: services.get,
       taken: () => takenPorts(),
       drifting: () => journal.drifting().map((name) => driftingBlock(name)),
@@ -208,10 +210,10 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   function usageOfNamed(names: Iterable<string>): ReadonlyMap<string, Usage> {
-    if (ledger === undefined) return new Map();
+    if (counted === undefined) return new Map();
     return usageOf(
       [...names].flatMap((name) => ranges.get().get(name) ?? []),
-      ledger,
+      counted,
     );
   }
 
@@ -237,6 +239,7 @@ export function createController(options: ControllerOptions): Controller {
 
   function runBarrier(): void {
     ledger = undefined;
+    counted = undefined;
     loop.pause();
     barriers = barriers
       .then(barrier)
@@ -258,6 +261,7 @@ export function createController(options: ControllerOptions): Controller {
     loop.open();
     for (const key of ownersNotShown(services, next)) queue.add(key, { urgent: true });
     touchAll(services.values());
+    counted = next;
     status.touch(ranges.get().keys());
     lastSync = clock.now();
     log.info({ services: services.size, ranges: portRanges.size, entries: entries.length }, 'barrier passed');

@@ -92,6 +92,15 @@ test('a block that drifts is counted although it is mended at once, and each tim
   expect(told[0]).toMatch(/^ConfigMap nodeport-table-30000 TableDrift: nodeport-table-30000 was deleted, /);
 });
 
+test('a block found damaged before anything else is known is told all the same', () => {
+  const { conflicts, drift, counted, know } = watch();
+  know(false);
+  drift([BLOCK]);
+  conflicts.look(['table_drift']);
+  expect(counted).toEqual(['table_drift']);
+  expect(conflicts.active().get('table_drift')).toBe(1);
+});
+
 test('what was told stays told while nothing is known', () => {
   const { d, conflicts, counted, know } = watch();
   d.see(service(['http:80 30105'], { range: undefined }));
