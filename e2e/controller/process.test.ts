@@ -134,6 +134,20 @@ describe('bad usage exits 2 with one line', () => {
     ['a bad duration', ['--resync-period=1d'], {}, /1d.*duration/],
     ['a bad address', ['--metrics-bind-address=here'], {}, /"here" is not an address/],
     ['a bad value in the environment', [], { NODEPORT_MANAGER_CONCURRENCY: '0' }, /'0'.*1 to 256/],
+    [
+      'a lease as long as the renew deadline',
+      ['--leader-elect-lease-duration=7s'],
+      {},
+      /lease.*7000ms.*longer/,
+    ],
+    [
+      'a renew deadline near the retry',
+      ['--leader-elect-retry-period=6s'],
+      {},
+      /renew.*longer.*1.2 times.*7200ms/,
+    ],
+    ['a lease of a fraction', ['--leader-elect-lease-duration=8500ms'], {}, /8500ms.*whole seconds/],
+    ['neither true nor false', ['--leader-elect=maybe'], {}, /maybe.*true or false/],
     ['a stray argument', ['run'], {}, /argument/],
   ])('%s', async (_, args, env, message) => {
     const { code, stdout, stderr } = await runOnce(args, env);

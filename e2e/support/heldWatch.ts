@@ -17,6 +17,8 @@ export interface HeldWatch {
   hold(): void;
   /** Lets pass what was held up, and all that follows. */
   release(): void;
+  /** Every write that came this way so far: method and path. */
+  readonly writes: readonly string[];
   close(): Promise<void>;
 }
 
@@ -27,10 +29,12 @@ export async function startHeldWatch(cluster: Cluster): Promise<HeldWatch> {
     bodyTimeout: 0,
     headersTimeout: 0,
   });
+  const writes: string[] = [];
   let gate = Promise.withResolvers<void>();
   gate.resolve();
   const answer = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     const url = incoming.url ?? '/';
+    if (incoming.method !== 'GET') writes.push(`${incoming.method} ${url.split('?')[0]}`);
     const isHeld = url.startsWith('/api/v1/services?') && url.includes('watch=true');
     const gone = new AbortController();
     outgoing.on('close', () => gone.abort());
@@ -72,6 +76,7 @@ export async function startHeldWatch(cluster: Cluster): Promise<HeldWatch> {
       gate = Promise.withResolvers();
     },
     release: () => gate.resolve(),
+    writes,
     async close() {
       gate.resolve();
       server.closeAllConnections();

@@ -155,7 +155,6 @@ async function watchUntilFree(
       if (type === 'BOOKMARK') continue;
       sight.see(type === 'DELETED' ? undefined : object);
       if (sight.isFree()) return true;
-      if (type === 'DELETED') return false;
       arm();
     }
     return false;

@@ -152,10 +152,27 @@ describe('a candidate', () => {
     await until(() => it.server.seen(WATCH).length === 1);
     await it.clock.elapse(4_000);
     it.remove();
-    await it.clock.elapse(5_900);
+    await it.clock.elapse(5_999);
     expect(it.lease()).toBeUndefined();
-    await it.clock.until(() => me.tenure() !== undefined, { most: 4_000 });
+    await it.clock.elapse(1);
+    await me.won;
     expect(it.spec()).toMatchObject({ holderIdentity: 'me', leaseTransitions: 0 });
+  });
+
+  test('sees at once that a deleted Lease was made again by its holder, and waits for that', async () => {
+    const it = await leaseServer(OTHER);
+    const me = candidate(it);
+    await until(() => it.server.seen(WATCH).length === 1);
+    await it.clock.elapse(4_000);
+    it.remove();
+    it.edit({ spec: { ...OTHER, renewTime: 'again' } });
+    await it.clock.elapse(0);
+    await it.clock.elapse(0);
+    await it.clock.elapse(9_999);
+    expect(it.spec().holderIdentity).toBe('other');
+    await it.clock.elapse(1);
+    await me.won;
+    expect(it.server.requests.map(({ method }) => method)).toEqual(['GET', 'GET', 'PUT']);
   });
 
   test('whose taking was not answered finds that it has it: one transition, its first acquireTime', async () => {
