@@ -56,7 +56,7 @@ function findings(
         value: ratio(many, parse),
         budget: 0.2,
         ifMissed:
-          'two scans of whole bitsets (2,048 words each) are two thirds of it: bound them to the words of the range; and look for numbers to return to once, not twice.',
+          'fewer objects per decision: the situation, its slot, the plan and the verdict’s text are what is left beside the look at the range’s bits.',
       },
       {
         what: `one decision at ${MANY} ports in use, against ${FEW}`,

@@ -29,59 +29,63 @@ export type Obstacle =
  */
 export function planFor(situation: Situation, range: Range): Plan | Obstacle {
   const { slots } = situation;
-  const chosen = new Map<Slot, Port>();
-  const used = new Set<Port>();
+  const chosen = slots.map((slot) => keeps(situation, slot, range));
   const choose = (slot: Slot, number: Port): void => {
-    chosen.set(slot, number);
-    used.add(number);
+    chosen[slots.indexOf(slot)] = number;
   };
-  const open = (): Slot[] => slots.filter((slot) => !chosen.has(slot));
-  for (const slot of slots) {
-    const number = keeps(situation, slot, range);
-    if (number !== undefined) choose(slot, number);
-  }
+  const open = (): Slot[] => slots.filter((_, i) => chosen[i] === undefined);
 
   const lacks = open().length;
   const named = open().filter(({ wanted }) => wanted !== undefined);
   const taken = named.flatMap(({ wanted = 0, ports }) =>
-    used.has(wanted) || !canHave(situation, wanted, ports) ? wanted : [],
+    chosen.includes(wanted) || !canHave(situation, wanted, ports) ? wanted : [],
   );
   if (taken.length > 0) return { taken };
   for (const slot of named) choose(slot, slot.wanted ?? 0);
 
   for (const slot of open()) {
-    const number = numbersToReturnTo(situation, slot, range).find((port) => !used.has(port));
+    const number = numbersToReturnTo(situation, slot, range).find((port) => !chosen.includes(port));
     if (number !== undefined) choose(slot, number);
   }
-  const need = fillUp(situation, range, { open, used, choose });
+  const need = fillUp(situation, range, { open, chosen, choose });
   return need === undefined ? toPlan(situation, chosen) : { need, lacks };
 }
+
+/** By the position of the slot; undefined: none yet. */
+type Chosen = readonly (Port | undefined)[];
 
 /** A plan in the making. */
 interface Draft {
   readonly open: () => Slot[];
-  readonly used: ReadonlySet<Port>;
+  readonly chosen: Chosen;
   readonly choose: (slot: Slot, number: Port) => void;
 }
 
 /** Picks for the slots that are open. Where the range has too few for them: how many free numbers it takes. */
 function fillUp(situation: Situation, range: Range, draft: Draft): number | undefined {
   const { ledger, owner } = situation;
-  const { open, used, choose } = draft;
-  // Of the numbers chosen so far, those that anybody could have count against those who wait longer.
-  const contested = [...used].filter(
-    (port) => has(range.pickable, port) && ledger.holding(port) === undefined,
-  ).length;
+  const { open, chosen, choose } = draft;
+  const contested = contestedAmong(chosen, situation, range);
   const hasRoomFor = (need: number): boolean => need === 0 || ledger.hasRoomFor(range, owner.key, need);
   // Hash replaces a number that fits by a better one, but not by one that others wait for.
   if (!hasRoomFor(open().length + contested)) {
     for (const slot of open()) {
-      const number = fitting(situation, slot, range).find((port) => !used.has(port));
+      const number = fitting(situation, slot, range).find((port) => !chosen.includes(port));
       if (number !== undefined) choose(slot, number);
     }
   }
   const need = open().length + contested;
   return hasRoomFor(need) && pickFor(situation, range, draft) ? undefined : need;
+}
+
+/** How many of these numbers anybody could have: they count against those who wait longer. */
+function contestedAmong(chosen: Chosen, { ledger }: Situation, range: Range): number {
+  let count = 0;
+  for (const [i, port] of chosen.entries()) {
+    const isCounted = port === undefined || chosen.indexOf(port) < i;
+    if (!isCounted && has(range.pickable, port) && ledger.holding(port) === undefined) count += 1;
+  }
+  return count;
 }
 
 /** The number that the slot has now and keeps, if it does. */
@@ -149,13 +153,13 @@ function hasNumberToReturnTo(situation: Situation, slot: Slot, range: Range): bo
 }
 
 /** What the strategy picks. False when the range has not enough. */
-function pickFor(situation: Situation, range: Range, { open, used, choose }: Draft): boolean {
+function pickFor(situation: Situation, range: Range, { open, chosen, choose }: Draft): boolean {
   const { ledger, service, seed } = situation;
   const slots = open();
   if (slots.length === 0) return true;
   if (range.strategy === 'Sequential') {
-    const picked = lowestFree(range.pickable, ledger.spokenFor, slots.length + used.size).filter(
-      (port) => !used.has(port),
+    const picked = lowestFree(range.pickable, ledger.spokenFor, chosen.length).filter(
+      (port) => !chosen.includes(port),
     );
     for (const [i, slot] of slots.entries()) choose(slot, picked[i] ?? 0);
     return picked.length >= slots.length;
@@ -163,7 +167,7 @@ function pickFor(situation: Situation, range: Range, { open, used, choose }: Dra
   const blocked = copyOf(ledger.spokenFor);
   // What the apiserver gave it at random is its own to keep, should the strategy come to the same number.
   for (const slot of slots) for (const port of fitting(situation, slot, range)) remove(blocked, port);
-  for (const port of used) add(blocked, port);
+  for (const port of chosen) if (port !== undefined) add(blocked, port);
   for (const slot of slots) {
     const id = slot.ports[0]?.name || String(slot.ports[0]?.port);
     const number =
@@ -177,13 +181,15 @@ function pickFor(situation: Situation, range: Range, { open, used, choose }: Dra
   return true;
 }
 
-function toPlan({ slots }: Situation, chosen: ReadonlyMap<Slot, Port>): Plan {
-  const grants = new Map<Port, PortGrant>();
+function toPlan({ slots }: Situation, chosen: Chosen): Plan {
+  const grants: PortGrant[] = [];
   const leaves: Port[] = [];
-  for (const slot of slots) {
-    const number = chosen.get(slot) ?? slot.number;
-    grants.set(number, { number, ports: [...(grants.get(number)?.ports ?? []), ...slot.ports] });
+  for (const [i, slot] of slots.entries()) {
+    const number = chosen[i] ?? slot.number;
+    const same = grants.findIndex((grant) => grant.number === number);
+    if (same < 0) grants.push({ number, ports: slot.ports });
+    else grants[same] = { number, ports: [...(grants[same]?.ports ?? []), ...slot.ports] };
     if (slot.state === 'held' && number !== slot.number) leaves.push(slot.number);
   }
-  return { grants: [...grants.values()], leaves };
+  return { grants, leaves };
 }

@@ -134,9 +134,9 @@ export function admitsLabels({ serviceSelector }: Range, { labels }: ServiceView
 export function matches(selector: LabelSelector, labels: Readonly<Record<string, string>>): boolean {
   // Own properties only: a label may be called `constructor`.
   const label = (key: string): string | undefined => (Object.hasOwn(labels, key) ? labels[key] : undefined);
-  for (const [key, value] of Object.entries(selector.matchLabels ?? {}))
-    if (label(key) !== value) return false;
-  return (selector.matchExpressions ?? []).every(({ key, operator, values = [] }) => {
+  const { matchLabels = {}, matchExpressions = [] } = selector;
+  for (const key of Object.keys(matchLabels)) if (label(key) !== matchLabels[key]) return false;
+  return matchExpressions.every(({ key, operator, values = [] }) => {
     const value = label(key);
     switch (operator) {
       case 'In':

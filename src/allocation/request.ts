@@ -51,10 +51,11 @@ function ownRequest(
 ): Request | Malformed {
   const ranges = readRanges(rangeText);
   if ('malformed' in ranges) return ranges;
-  const wanted =
-    portsText === undefined ? new Map<string, Port>() : readPorts(portsText.trim(), service.ports);
-  if ('malformed' in wanted) return wanted;
   const names = ranges.names === 'auto' ? 'auto' : ranges.names.join(',');
+  if (portsText === undefined)
+    return { source: 'service', ranges: ranges.names, wanted: NOTHING, text: shortened(`range=${names}`) };
+  const wanted = readPorts(portsText.trim(), service.ports);
+  if ('malformed' in wanted) return wanted;
   const numbers = [...wanted].map(([port, number]) => `${port}=${number}`).toSorted();
   const text = numbers.length === 0 ? `range=${names}` : `range=${names};ports=${numbers.join(',')}`;
   return { source: 'service', ranges: ranges.names, wanted, text: shortened(text) };

@@ -114,35 +114,66 @@ function isMoving(service: ServiceView, entries: ReadonlyMap<Port, Entry>): bool
   );
 }
 
+/** A port, and what keeps it on its number. */
+interface Seen {
+  readonly port: ServicePort;
+  readonly isHeld: boolean;
+  readonly claim: string | undefined;
+}
+
 function slotsOf(
   { ports, allocatesNodePorts }: ServiceView,
   request: Request,
   isHeld: (port: ServicePort) => boolean,
   isFirst: (port: ServicePort) => boolean,
 ): Slot[] {
-  const isFixed = (port: ServicePort): boolean =>
-    port.nodePort !== 0 && (isHeld(port) || claimOf(port, isFirst) !== undefined);
-  const slots = new Map<string, ServicePort[]>();
-  for (const port of ports) {
-    if (port.nodePort === 0 && !allocatesNodePorts) continue;
-    const siblings = ports.filter((p) => p.port === port.port && p.nodePort !== 0);
-    const number = (isFixed(port) ? port : (siblings.find(isFixed) ?? siblings[0]))?.nodePort;
-    const id = number === undefined ? `port ${port.port}` : `number ${number}`;
+  const seen = (allocatesNodePorts ? ports : ports.filter(({ nodePort }) => nodePort !== 0)).map(
+    (port): Seen =>
+      port.nodePort === 0
+        ? { port, isHeld: false, claim: undefined }
+        : { port, isHeld: isHeld(port), claim: claimOf(port, isFirst) },
+  );
+  // Nearly every Service has one port.
+  if (seen.length === 1) return [slotOf(seen, request)];
+  /** By number; where there is none yet by `port`, negative. */
+  const slots = new Map<number, Seen[]>();
+  for (const each of seen) {
+    const id = numberAmong(seen, each) || -each.port.port;
     const slot = slots.get(id);
-    if (slot === undefined) slots.set(id, [port]);
-    else slot.push(port);
+    if (slot === undefined) slots.set(id, [each]);
+    else slot.push(each);
   }
-  return Array.from(slots.values(), (together): Slot => {
-    const number = (together.find(isFixed) ?? together.find(({ nodePort }) => nodePort !== 0))?.nodePort ?? 0;
-    const wanted = request.wanted.get(String(together[0]?.port));
-    if (number === 0) return { ports: together, number, wanted, state: 'none', claim: undefined };
-    const on = together.filter(({ nodePort }) => nodePort === number);
-    const claimed = on.find((port) => claimOf(port, isFirst) !== undefined);
-    const claim = claimed && claimOf(claimed, isFirst);
-    // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
-    const state = on.some(isHeld) ? 'held' : claim === undefined ? 'random' : 'claimed';
-    return { ports: together, number, wanted, state, claim };
-  });
+  return Array.from(slots.values(), (together) => slotOf(together, request));
+}
+
+function isFixed({ isHeld, claim }: Seen): boolean {
+  return isHeld || claim !== undefined;
+}
+
+/** Its own number, if that stays; else the one of an entry with the same `port`, first of those that stay. 0: none. */
+function numberAmong(all: readonly Seen[], one: Seen): Port | 0 {
+  if (isFixed(one)) return one.port.nodePort;
+  let first = 0;
+  for (const other of all) {
+    const { port, nodePort } = other.port;
+    if (port !== one.port.port || nodePort === 0) continue;
+    if (isFixed(other)) return nodePort;
+    if (first === 0) first = nodePort;
+  }
+  return first;
+}
+
+function slotOf(together: readonly Seen[], request: Request): Slot {
+  const ports = together.map(({ port }) => port);
+  const wanted = request.wanted.get(String(ports[0]?.port));
+  const number =
+    (together.find(isFixed)?.port ?? ports.find(({ nodePort }) => nodePort !== 0))?.nodePort ?? 0;
+  if (number === 0) return { ports, number, wanted, state: 'none', claim: undefined };
+  const on = together.filter(({ port }) => port.nodePort === number);
+  const claim = on.find((each) => each.claim !== undefined)?.claim;
+  // Our own mark proves nothing: a type flip leaves it on a number that the apiserver picked at random.
+  const state = on.some(({ isHeld }) => isHeld) ? 'held' : claim === undefined ? 'random' : 'claimed';
+  return { ports, number, wanted, state, claim };
 }
 
 /** Why the number of a port is not ours to rewrite. */

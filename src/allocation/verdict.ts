@@ -1,6 +1,7 @@
 import { namedNumbers } from '../api/holdings.ts';
 import { FIELD_MANAGER } from '../api/names.ts';
 import type { Verdict } from '../api/reasons.ts';
+import type { ServicePort } from '../api/service.ts';
 import { quote } from '../api/text.ts';
 import { format, has, type Port } from '../ports/portSet.ts';
 import { admitsLabels, admitsNamespace, type Range } from './range.ts';
@@ -13,12 +14,18 @@ const SPANS_SHOWN = 120;
 
 /** What a Service that is served shall show. Depends on the present alone, so that deciding again says the same. */
 export function servedVerdict(situation: Situation, name: string, grants: readonly PortGrant[]): Verdict {
-  const holds = `holds ${namedNumbers(grants.flatMap(({ ports, number }) => ports.map((port) => [port, number] as const)))}`;
+  const holds = `holds ${namedNumbers(pairsOf(grants))}`;
   for (const { number } of grants) {
     const why = whyOutside(situation, name, number);
     if (why !== undefined) return { reason: 'HeldOutOfRange', message: `${holds} outside ${name}: ${why}` };
   }
   return { reason: servedReason(situation, grants), message: `${holds} from ${name}` };
+}
+
+function pairsOf(held: readonly Pick<Slot, 'ports' | 'number'>[]): (readonly [ServicePort, Port])[] {
+  const pairs: (readonly [ServicePort, Port])[] = [];
+  for (const { ports, number } of held) for (const port of ports) pairs.push([port, number]);
+  return pairs;
 }
 
 /** Adopted: nothing was written. `Assigned` stays once it is shown for these numbers; else our mark on one tells. */
@@ -90,8 +97,7 @@ export function refusalMessage({ slots, grantedFrom, ranges }: Situation, object
       .map(({ nodePort }) => nodePort)
       .filter((port) => port !== 0 && (state === 'random' || port !== number)),
   );
-  const list = (some: readonly Slot[]): string =>
-    namedNumbers(some.flatMap(({ ports, number }) => ports.map((port) => [port, number] as const)));
+  const list = (some: readonly Slot[]): string => namedNumbers(pairsOf(some));
   const isInside = ({ number }: Slot): boolean => {
     const range = ranges.get(grantedFrom ?? '');
     return range !== undefined && has(range.effective, number);

@@ -83,7 +83,7 @@ export function createWaiting(): Waiting {
       }
     },
     remove,
-    isAwaited: (range) => lists.has(`range/${range}`),
+    isAwaited: (range) => lists.size > 0 && lists.has(`range/${range}`),
     leftFor(range, key, free) {
       const list = free === 0 ? [] : forRange(range);
       const own = list.find((waiter) => waiter.key === key);

@@ -16,14 +16,12 @@ const FORM = /^holds ((?:\S+ \d{1,5})(?:, \S+ \d{1,5})*) (from|outside) ([a-z0-9
 
 /** `http 30100, dns 30053`: each number once, under the first port that has it. */
 export function namedNumbers(ports: readonly (readonly [ServicePort, Port])[]): string {
-  const seen = new Set<Port>();
-  const parts: string[] = [];
-  for (const [port, number] of ports) {
-    if (seen.has(number)) continue;
-    seen.add(number);
-    parts.push(`${portLabel(port)} ${number}`);
+  let text = '';
+  for (const [i, [port, number]] of ports.entries()) {
+    if (ports.findIndex(([, other]) => other === number) < i) continue;
+    text += `${text === '' ? '' : ', '}${portLabel(port)} ${number}`;
   }
-  return parts.join(', ');
+  return text;
 }
 
 /** Reads a message back; undefined when it says nothing about holdings. Never throws: users can edit it. */
