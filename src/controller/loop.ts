@@ -8,6 +8,8 @@
  * - A key is processing from `take` until its Service is settled, so nothing is decided twice at once.
  * - The next round is decided while the last one is being reserved (two at most), and rounds pause while many
  *   Services wait to be settled: so a newcomer of another range joins within one round.
+ * - In a stream of newcomers a round waits a moment for company, because each costs a write to the table whatever its
+ *   size. On a quiet cluster nothing waits.
  * - What a decision is made from must be as new as our own last write to that Service; else the watch will bring
  *   it and the key comes again.
  */
@@ -15,7 +17,7 @@ import { decide } from '../allocation/decide.ts';
 import type { Ledger } from '../allocation/ledger.ts';
 import type { Decision } from '../allocation/types.ts';
 import type { ServiceView } from '../api/service.ts';
-import type { Cancel, Clock } from '../kube/clock.ts';
+import type { Cancel, Clock, Millis } from '../kube/clock.ts';
 import type { KubeError } from '../kube/errors.ts';
 import { compareResourceVersions, type Store } from '../kube/store.ts';
 import type { Workqueue } from '../kube/workqueue.ts';
@@ -29,6 +31,10 @@ const KEYS_A_ROUND = 256;
 const ROUNDS_BEING_RESERVED = 2;
 /** Services that may wait to be settled before rounds pause. */
 const SETTLE_BACKLOG = 128;
+/** While so many Services are being settled, fewer ready keys than COMPANY wait for others, but not longer than this. */
+const BUSY = 4;
+const COMPANY = 64;
+const COMPANY_WITHIN: Millis = 50;
 
 export interface LoopParts extends Surroundings {
   readonly clock: Clock;
@@ -39,7 +45,11 @@ export interface LoopParts extends Surroundings {
   readonly journal: Journal;
   readonly settler: Settler;
   /** Limits how many writes to Services are under way. */
-  readonly writes: { add<T>(task: () => Promise<T>): Promise<T>; readonly size: number };
+  readonly writes: {
+    add<T>(task: () => Promise<T>): Promise<T>;
+    readonly size: number;
+    readonly pending: number;
+  };
   readonly audit: Audit;
   /** Numbers whose holding changed: their ranges are counted again. */
   readonly onTouched: (ports: ReadonlySet<Port>) => void;
@@ -88,6 +98,8 @@ export function createLoop(parts: LoopParts): Loop {
   let busy = 0;
   let whenDrained = Promise.withResolvers<void>();
   let timer: Cancel = () => undefined;
+  /** Since when a round waits for company. */
+  let company: Millis | undefined;
   let isScheduled = false;
   let isOpen = false;
 
@@ -104,11 +116,27 @@ export function createLoop(parts: LoopParts): Loop {
     if (ledger === undefined || !isOpen) return;
     ledger.advance(clock.now());
     void absorb(ledger);
-    while (reserving < ROUNDS_BEING_RESERVED && writes.size < SETTLE_BACKLOG && queue.depth > 0)
+    while (reserving < ROUNDS_BEING_RESERVED && writes.size < SETTLE_BACKLOG && queue.depth > 0) {
+      if (waitsForCompany()) break;
       round(ledger);
+    }
     timer();
     const deadline = ledger.nextDeadline();
     if (Number.isFinite(deadline)) timer = clock.after(Math.max(0, deadline - clock.now()), schedule);
+  }
+
+  /** Not for long, and only while the writes under way would make a round wait for its turn all the same. */
+  function waitsForCompany(): boolean {
+    if (queue.depth >= COMPANY || writes.pending < BUSY) {
+      company = undefined;
+      return false;
+    }
+    const now = clock.monotonic();
+    if (company === undefined) clock.after(COMPANY_WITHIN, schedule);
+    company ??= now;
+    if (now - company < COMPANY_WITHIN) return true;
+    company = undefined;
+    return false;
   }
 
   /** Carries on what changed in the ledger; the promise settles when the table says it, too. */
