@@ -76,7 +76,7 @@ function memoryFigures(idle: Memory, full: Memory, imports: { node: Memory; bund
       value: idle.rss,
       budget: 100,
       unit: ' MB',
-      ifMissed: `importing the bundle alone costs ${show(dependencies)} MB on top of an empty Node. MALLOC_ARENA_MAX=1 in the environment saves about 11 MB (glibc keeps an arena for each thread); beyond that fewer or lighter dependencies.`,
+      ifMissed: `importing the bundle alone costs ${show(dependencies)} MB on top of an empty Node. Fewer or lighter dependencies: HTTP over node:http instead of undici, a reader of kubeconfigs without OIDC and SOCKS.`,
     },
     {
       what: `RSS ${RSS_AFTER_S} s after ready, ${MANAGED + OTHERS} Services`,
@@ -86,7 +86,7 @@ function memoryFigures(idle: Memory, full: Memory, imports: { node: Memory; bund
       budget: 150,
       unit: ' MB',
       ifMissed:
-        'MALLOC_ARENA_MAX=1, see idle; smaller pages of lists; a bound on V8’s young generation (--max-semi-space-size).',
+        'a tighter bound on V8’s young generation (--max-semi-space-size in config/manager), which costs CPU in bursts; smaller pages of lists, which cost time at the start.',
     },
     {
       what: 'of the idle RSS: importing the bundle’s code and dependencies',

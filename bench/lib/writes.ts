@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { serveWaiting, WIDE } from './assign.ts';
+import { serveWaiting } from './assign.ts';
 import { asList, countWrites, difference, forAssigning, type Writes } from './counters.ts';
 import { type Findings, show } from './report.ts';
 import { type Bench, type Rig, withRig } from './rig.ts';
 import {
   conditionOf,
   createMany,
-  createOutside,
   createRange,
+  isIn,
   serviceBody,
   type Service,
   watchServices,
@@ -17,13 +17,15 @@ const COUNT = 1_000;
 const SINGLES = 10;
 const QUIET_MS = 1_000;
 const NAMESPACE = 'writes';
-const SEGMENT = { from: 40_000, to: 41_999 };
+const SEGMENT = { from: 40_000, to: 41_199 };
+/** So wide that the apiserver's random numbers are hardly ever in the segment: that would be another matter. */
+const WIDEST = '2000-65000';
 
 const isTrue = (service: Service): boolean => conditionOf(service)?.status === 'True';
 
 /** How many writes an assigned Service costs, by the apiserver's own counters. */
 export async function writes(bench: Bench): Promise<Findings> {
-  return withRig(bench, { nodePortRange: WIDE }, async (rig) => {
+  return withRig(bench, { nodePortRange: WIDEST }, async (rig) => {
     const waiting = await serveWaiting(rig, COUNT);
     const { burst, singles } = await serveNewcomers(rig);
     const single = Math.max(...singles.map(forAssigning));
@@ -43,7 +45,7 @@ export async function writes(bench: Bench): Promise<Findings> {
           value: forAssigning(burst) / COUNT,
           budget: 2.1,
           ifMissed:
-            'Services that come one after another are reserved in small rounds, each with a table write of its own; fewer would need rounds that wait for company, which costs a single Service its latency.',
+            'Services that come one after another are reserved in small rounds, each with a table write of its own: rounds that wait longer for company, which costs latency while the cluster is busy.',
         },
         {
           what: `API writes for one Service on an idle cluster, most of ${SINGLES}`,
@@ -61,6 +63,7 @@ export async function writes(bench: Bench): Promise<Findings> {
       ],
       notes: [
         'Counted: writes to Services, their status and the table’s ConfigMaps. Events, the status of PortRanges and the bench’s own creates are listed and not counted.',
+        'Of those created at full speed, about one in fifty gets a random number of the segment: the bench removes and creates it again, and the table tells of the number that it had meanwhile (DELETE ipaddresses counts them).',
       ],
     };
   });
@@ -90,11 +93,14 @@ async function serveNewcomers(rig: Rig): Promise<{ burst: Writes; singles: Write
   await sleep(QUIET_MS);
   const burst = withoutCreates(difference(before, await countWrites(client)));
   const singles: Writes[] = [];
-  for (let i = 0; i < SINGLES; i++) {
+  for (let i = 0; singles.length < SINGLES; i++) {
     const before = await countWrites(client);
-    await createOutside(client, NAMESPACE, serviceBody(`single-${i}`, 'newcomers'), SEGMENT);
+    const path = `/api/v1/namespaces/${NAMESPACE}/services`;
+    const service = await client.create<Service>(path, serviceBody(`single-${i}`, 'newcomers'));
     await watch.until('served', [`single-${i}`], isTrue);
     await sleep(QUIET_MS);
+    // Adopted: the apiserver happened to pick a number of the segment.
+    if (isIn(SEGMENT, service)) continue;
     singles.push(withoutCreates(difference(before, await countWrites(client))));
   }
   await watch.stop();
