@@ -158,17 +158,24 @@ export function createConflictWatch(
 ): ConflictWatch {
   const known = new Map<ConflictKind, ReadonlySet<string>>();
 
-  function tell({ kind, message, parties }: Conflict): void {
-    parts.firstSeen(kind);
-    if (kind === 'port_taken') return;
-    for (const regarding of parties)
-      parts.events.record({
-        regarding,
-        type: 'Warning',
-        reason: REASON[kind],
-        action: 'Detect',
-        note: message,
-      });
+  /** Found at once, they are one event on each party: a PortRange over a cluster in use may have hundreds. */
+  function tell(conflicts: readonly Conflict[]): void {
+    const events = new Map<string, { kind: ConflictKind; regarding: EventRegarding; messages: string[] }>();
+    for (const { kind, message, parties } of conflicts) {
+      parts.firstSeen(kind);
+      for (const regarding of parties) {
+        const id = `${regarding.kind}/${regarding.namespace}/${regarding.name}`;
+        const event = events.get(id) ?? { kind, regarding, messages: [] };
+        event.messages.push(message);
+        events.set(id, event);
+      }
+    }
+    for (const { kind, regarding, messages } of events.values()) {
+      if (kind === 'port_taken') continue;
+      const [first = '', ...others] = messages;
+      const note = others.length === 0 ? first : `${first} (and ${others.length} more like it)`;
+      parts.events.record({ regarding, type: 'Warning', reason: REASON[kind], action: 'Detect', note });
+    }
   }
 
   /** Undefined: that cannot be known yet. */
@@ -184,7 +191,7 @@ export function createConflictWatch(
         const found = find(kind);
         if (found === undefined) continue;
         const before = known.get(kind);
-        for (const conflict of found) if (!before?.has(conflict.id)) tell(conflict);
+        tell(found.filter(({ id }) => !before?.has(id)));
         known.set(kind, new Set(found.map(({ id }) => id)));
       }
     },

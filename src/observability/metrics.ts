@@ -308,8 +308,11 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
   gauge('workqueue_unfinished_work_seconds', 'Seconds of work in progress.', ['name'], (g) =>
     g.set(QUEUE, source.queue().ages.sum),
   );
-  gauge('workqueue_longest_running_processor_seconds', 'Seconds that the longest key in progress has taken so far.', ['name'], (g) =>
-    g.set(QUEUE, source.queue().ages.longest),
+  gauge(
+    'workqueue_longest_running_processor_seconds',
+    'Seconds that the longest key in progress has taken so far.',
+    ['name'],
+    (g) => g.set(QUEUE, source.queue().ages.longest),
   );
 }
 

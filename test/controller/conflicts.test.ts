@@ -66,6 +66,18 @@ test('a conflict is counted and told once while it lasts, and again when it retu
   expect(counted).toEqual(['foreign_in_range', 'foreign_in_range']);
 });
 
+test('many strangers found at once are told each, and the PortRange in one event', () => {
+  const { see, conflicts, told, counted } = watch();
+  for (const number of [30_101, 30_102, 30_103])
+    see(service([`http:80 ${number}`], { range: undefined, name: `s-${number}` }));
+  conflicts.look();
+  expect(counted).toHaveLength(3);
+  expect(told.filter((text) => text.startsWith('Service '))).toHaveLength(3);
+  expect(told.filter((text) => text.startsWith('PortRange '))).toEqual([
+    'PortRange r ForeignInRange: a/s-30101 holds 30101 of PortRange r without having it from there: let it ask for the range, or move it (and 2 more like it)',
+  ]);
+});
+
 test('a healthCheckNodePort is told what can be done about one', () => {
   const { see, conflicts, told } = watch();
   see(service([], { range: undefined, type: 'LoadBalancer', healthCheckNodePort: 30_105 }));
