@@ -12,6 +12,7 @@ import { latency } from './lib/latency.ts';
 import { policy } from './lib/policy.ts';
 import { asMarkdown, asText, type Findings, measured, type PartResult } from './lib/report.ts';
 import { type Bench, startBench, versions } from './lib/rig.ts';
+import { scrape } from './lib/scrape.ts';
 import { settled } from './lib/settled.ts';
 import { writes } from './lib/writes.ts';
 
@@ -22,6 +23,7 @@ const PARTS: Readonly<Record<string, { title: string; run: (bench: Bench) => Pro
   settled: { title: 'A settled cluster (`settled`)', run: settled },
   large: { title: 'Start and memory with 10,000 Services (`large`)', run: large },
   decision: { title: 'One decision (`decision`)', run: decision },
+  scrape: { title: 'A scrape of 500 PortRanges (`scrape`)', run: scrape },
   policy: { title: 'The policy that makes segments bind (`policy`)', run: policy },
   bundle: { title: 'The bundle (`bundle`)', run: bundle },
 };

@@ -180,7 +180,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
   function holding(port: Port): Holding | undefined {
     const entry = entries.get(port);
-    const [owner] = holders.get(port) ?? [];
+    const owner = holders.get(port)?.[0];
     if (owner !== undefined)
       return { by: 'service', owner, managed: entry?.state === 'Held' && entry.uid === owner.uid };
     if (has(unreadable, port)) return { by: 'unreadable' };

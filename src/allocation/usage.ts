@@ -1,4 +1,4 @@
-import { countWithout, intersection, type Port, portsOf, sizeOf } from '../ports/portSet.ts';
+import { countWithout, type Port, portsInBoth, sizeOf } from '../ports/portSet.ts';
 import type { Range } from './range.ts';
 import type { LedgerView } from './types.ts';
 
@@ -38,10 +38,9 @@ export function usageOf(ranges: Iterable<Range>, ledger: LedgerView): Map<string
 function count(range: Range, ledger: LedgerView, held: number): Usage {
   const capacity = sizeOf(range.effective);
   const counts = { allocated: 0, foreign: 0, coolingDown: 0 };
-  const taken = intersection(range.effective, ledger.taken);
-  for (const port of portsOf(taken)) counts[kindOf(range, ledger, port)] += 1;
+  for (const port of portsInBoth(range.effective, ledger.taken)) counts[kindOf(range, ledger, port)] += 1;
   const free = countWithout(range.pickable, ledger.taken);
-  const used = sizeOf(taken);
+  const used = counts.allocated + counts.foreign + counts.coolingDown;
   const usedPercent = capacity === 0 ? 100 : Math.floor((100 * used) / capacity);
   return {
     capacity,

@@ -7,7 +7,7 @@ import type { LedgerView, Owner } from '../allocation/types.ts';
 import { portRangeApiVersion } from '../api/portRange.ts';
 import type { ServiceView } from '../api/service.ts';
 import type { EventRecorder, EventRegarding } from '../kube/events.ts';
-import { format, has, intersection, type Port, portsOf } from '../ports/portSet.ts';
+import { format, has, type Port, portsInBoth } from '../ports/portSet.ts';
 
 const CONFLICT_KINDS = [
   'foreign_in_range',
@@ -32,9 +32,8 @@ interface Conflict {
   readonly kind: ConflictKind;
   /** The same conflict has the same id, however often it is found. */
   readonly id: string;
-  /** What it means, and what to do. */
-  readonly message: string;
-  readonly parties: readonly EventRegarding[];
+  /** What it means, what to do, and whom it concerns. Asked only once: a scrape counts thousands of conflicts. */
+  readonly about: () => { readonly message: string; readonly parties: readonly EventRegarding[] };
 }
 
 /** A block of the table that is being mended. */
@@ -68,26 +67,29 @@ const FIND: Readonly<
     [...ranges().values()].flatMap((range) => [...foreign(range, ledger, service)]),
   out_of_range: ({ ranges }, ledger) => [...outOfRange(ranges(), ledger)],
   port_taken: ({ taken }) =>
-    Array.from(taken(), ({ uid, message }) => ({ kind: 'port_taken', id: uid, message, parties: [] })),
+    Array.from(taken(), ({ uid, message }) => ({
+      kind: 'port_taken',
+      id: uid,
+      about: () => ({ message, parties: [] }),
+    })),
   range_overlap: ({ ranges }) => [...ranges().values()].flatMap((range) => [...overlaps(range, ranges())]),
   duplicate: (_, ledger) => [...ledger.duplicates()].map(duplicate),
 };
 
 function* foreign(range: Range, ledger: Ledger, find: ConflictSources['service']): Generator<Conflict> {
-  for (const port of portsOf(intersection(range.effective, ledger.taken))) {
+  for (const port of portsInBoth(range.effective, ledger.taken)) {
     const holding = ledger.holding(port);
     if (holding?.by !== 'service') continue;
     if (holding.managed && ledger.entry(port)?.range === range.name) continue;
-    const { key, uid } = holding.owner;
-    const message =
-      find(key)?.healthCheckNodePort === port
-        ? `${key} has ${port} of PortRange ${range.name} as its healthCheckNodePort, which cannot be changed: exclude the number, or make the Service again with another`
-        : `${key} holds ${port} of PortRange ${range.name} without having it from there: let it ask for the range, or move it`;
+    const { owner } = holding;
+    const message = (): string =>
+      find(owner.key)?.healthCheckNodePort === port
+        ? `${owner.key} has ${port} of PortRange ${range.name} as its healthCheckNodePort, which cannot be changed: exclude the number, or make the Service again with another`
+        : `${owner.key} holds ${port} of PortRange ${range.name} without having it from there: let it ask for the range, or move it`;
     yield {
       kind: 'foreign_in_range',
-      id: `${range.uid}/${port}/${uid}`,
-      message,
-      parties: [serviceParty(holding.owner), rangeParty(range)],
+      id: `${range.uid}/${port}/${owner.uid}`,
+      about: () => ({ message: message(), parties: [serviceParty(owner), rangeParty(range)] }),
     };
   }
 }
@@ -98,8 +100,10 @@ function* overlaps(range: Range, ranges: ReadonlyMap<string, Range>): Generator<
     yield {
       kind: 'range_overlap',
       id: `${range.uid}/${older?.uid}`,
-      message: `${range.name} does without ${format(spans)}, which the older PortRange ${name} has: declare the ports in one of them`,
-      parties: [rangeParty(range), ...(older === undefined ? [] : [rangeParty(older)])],
+      about: () => ({
+        message: `${range.name} does without ${format(spans)}, which the older PortRange ${name} has: declare the ports in one of them`,
+        parties: [rangeParty(range), ...(older === undefined ? [] : [rangeParty(older)])],
+      }),
     };
   }
 }
@@ -111,8 +115,10 @@ function* outOfRange(ranges: ReadonlyMap<string, Range>, ledger: Ledger): Genera
     yield {
       kind: 'out_of_range',
       id: `${uid}/${port}`,
-      message: `${key} holds ${port}, which PortRange ${name} would not give now: it stays; to move it, ask for a range that can give it another`,
-      parties: [serviceParty({ key, uid })],
+      about: () => ({
+        message: `${key} holds ${port}, which PortRange ${name} would not give now: it stays; to move it, ask for a range that can give it another`,
+        parties: [serviceParty({ key, uid })],
+      }),
     };
   }
 }
@@ -121,8 +127,10 @@ function drift({ name, namespace, uid }: Drifting): Conflict {
   return {
     kind: 'table_drift',
     id: name,
-    message: `${name} was deleted, edited or damaged: it is written again from what Services hold`,
-    parties: [{ apiVersion: 'v1', kind: 'ConfigMap', namespace, name, uid }],
+    about: () => ({
+      message: `${name} was deleted, edited or damaged: it is written again from what Services hold`,
+      parties: [{ apiVersion: 'v1', kind: 'ConfigMap', namespace, name, uid }],
+    }),
   };
 }
 
@@ -130,8 +138,10 @@ function duplicate([port, owners]: readonly [Port, readonly Owner[]]): Conflict 
   return {
     kind: 'duplicate',
     id: `${port}/${owners.map(({ uid }) => uid).join('/')}`,
-    message: `${port} is used by ${owners.map(({ key }) => key).join(' and ')}: change or delete one of them`,
-    parties: owners.map(serviceParty),
+    about: () => ({
+      message: `${port} is used by ${owners.map(({ key }) => key).join(' and ')}: change or delete one of them`,
+      parties: owners.map(serviceParty),
+    }),
   };
 }
 
@@ -161,8 +171,9 @@ export function createConflictWatch(
   /** Found at once, they are one event on each party: a PortRange over a cluster in use may have hundreds. */
   function tell(conflicts: readonly Conflict[]): void {
     const events = new Map<string, { kind: ConflictKind; regarding: EventRegarding; messages: string[] }>();
-    for (const { kind, message, parties } of conflicts) {
+    for (const { kind, about } of conflicts) {
       parts.firstSeen(kind);
+      const { message, parties } = about();
       for (const regarding of parties) {
         const id = `${regarding.kind}/${regarding.namespace}/${regarding.name}`;
         const event = events.get(id) ?? { kind, regarding, messages: [] };

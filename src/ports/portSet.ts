@@ -98,6 +98,15 @@ export function* portsOf(set: PortSet): Generator<Port> {
   }
 }
 
+/** The ports that are in both, in ascending order; unlike an intersection it makes no third set. */
+export function* portsInBoth(a: PortSet, b: PortSet): Generator<Port> {
+  const high = Math.min(a.high, b.high);
+  for (let i = Math.max(a.low, b.low); i <= high; i++) {
+    let word = (a.words[i] ?? 0) & (b.words[i] ?? 0);
+    for (; word !== 0; word &= word - 1) yield i * 32 + lowestBit(word);
+  }
+}
+
 /** The fewest spans that make the set, ascending; a run of one has `from` equal to `to`. */
 export function spansOf(set: PortSet): { from: Port; to: Port }[] {
   const spans: { from: Port; to: Port }[] = [];

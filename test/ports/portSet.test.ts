@@ -9,6 +9,7 @@ import {
   isEmpty,
   lowestBit,
   portSet,
+  portsInBoth,
   portsOf,
   remove,
   sizeOf,
@@ -103,7 +104,9 @@ describe('a set of ports', () => {
         const onlyX = [...x].filter((port) => !y.has(port));
         expect([...portsOf(union(a, b))]).toEqual(ascending(new Set([...x, ...y])));
         expect([...portsOf(without(a, b))]).toEqual(ascending(onlyX));
-        expect([...portsOf(intersection(a, b))]).toEqual(ascending([...x].filter((port) => y.has(port))));
+        const both = ascending([...x].filter((port) => y.has(port)));
+        expect([...portsOf(intersection(a, b))]).toEqual(both);
+        expect([...portsInBoth(a, b)]).toEqual(both);
         expect(countWithout(a, b)).toBe(onlyX.length);
       }),
     );
