@@ -37,9 +37,9 @@ export function planFor(situation: Situation, range: Range): Plan | Obstacle {
 
   const lacks = open().length;
   const named = open().filter(({ wanted }) => wanted !== undefined);
-  const taken = named.flatMap(({ wanted = 0, ports }) =>
-    chosen.includes(wanted) || !canHave(situation, wanted, ports) ? wanted : [],
-  );
+  const taken = named
+    .map(({ wanted = 0 }) => wanted)
+    .filter((wanted, i) => chosen.includes(wanted) || !canHave(situation, wanted, named[i]?.ports ?? []));
   if (taken.length > 0) return { taken };
   for (const slot of named) choose(slot, slot.wanted ?? 0);
 
@@ -80,12 +80,12 @@ function fillUp(situation: Situation, range: Range, draft: Draft): number | unde
 
 /** How many of these numbers anybody could have: they count against those who wait longer. */
 function contestedAmong(chosen: Chosen, { ledger }: Situation, range: Range): number {
-  let count = 0;
-  for (const [i, port] of chosen.entries()) {
-    const isCounted = port === undefined || chosen.indexOf(port) < i;
-    if (!isCounted && has(range.pickable, port) && ledger.holding(port) === undefined) count += 1;
-  }
-  return count;
+  const isContested = (port: Port | undefined, i: number): boolean =>
+    port !== undefined &&
+    chosen.indexOf(port) === i &&
+    has(range.pickable, port) &&
+    ledger.holding(port) === undefined;
+  return chosen.filter(isContested).length;
 }
 
 /** The number that the slot has now and keeps, if it does. */
