@@ -1,0 +1,143 @@
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { createJournal, type Journal } from '../../src/controller/journal.ts';
+import type { Mandate } from '../../src/controller/mandate.ts';
+import { type BlockView, toBlockView } from '../../src/controller/table.ts';
+import { createStore, type WritableStore } from '../../src/kube/store.ts';
+import type { KubeObject } from '../../src/kube/transport.ts';
+import { type Rig, rig, until } from '../kube/rig.ts';
+import { json, status } from '../kube/scriptedServer.ts';
+
+const PATH = '/api/v1/namespaces/system/configmaps';
+const ENTRY = JSON.stringify({
+  state: 'Held',
+  service: 'a/web',
+  uid: 'u-web',
+  ports: ['http:80/TCP'],
+  range: 'team-a',
+  request: 'range=team-a',
+  since: '2026-01-01T00:00:00Z',
+});
+
+function block(
+  name: string,
+  resourceVersion: number,
+  stamp: string,
+  data: Record<string, string> = {},
+): KubeObject {
+  const annotations = { 'nodeport-manager.io/table-version': '1', 'nodeport-manager.io/epoch': stamp };
+  const creationTimestamp = '2026-01-01T00:00:00Z';
+  const metadata = { name, namespace: 'system', uid: `u-${name}`, resourceVersion: `${resourceVersion}` };
+  return { metadata: { ...metadata, creationTimestamp, annotations }, data };
+}
+
+interface JournalRig extends Rig {
+  journal: Journal;
+  blocks: WritableStore<BlockView>;
+  found: number[];
+  fenced: string[];
+  /** The stamps with which the block was written. */
+  stamps(name: string): string[];
+}
+
+/** A journal that has opened a table of the block 30250, which `6/old` stamped before. */
+async function opened(mandate: Mandate): Promise<JournalRig> {
+  const base = await rig();
+  const blocks = createStore<BlockView>();
+  const found: number[] = [];
+  const fenced: string[] = [];
+  const accept = (name: string): void =>
+    base.server.on(`PUT ${PATH}/${name}`, (response, request) => {
+      const { metadata, data } = JSON.parse(request.body) as KubeObject;
+      json({ metadata: { ...metadata, resourceVersion: `${Number(metadata.resourceVersion) + 100}` }, data })(
+        response,
+        request,
+      );
+    });
+  accept('nodeport-table-30000');
+  accept('nodeport-table-30250');
+  blocks.set(toBlockView(block('nodeport-table-30250', 10, '6/old')));
+  const journal = createJournal({
+    ...base,
+    namespace: 'system',
+    identity: 'me',
+    blocks,
+    random: () => 0,
+    mandate: () => mandate,
+    observer: { wrote: () => undefined, healed: () => undefined },
+    log: { warn: () => undefined },
+    onFound: (port) => found.push(port),
+    onDrift: () => undefined,
+    onFenced: (stamp) => fenced.push(stamp),
+  });
+  onTestFinished(journal.close);
+  journal.load();
+  await journal.open();
+  const stamps = (name: string): string[] =>
+    base.server
+      .seen(`PUT ${PATH}/${name}`)
+      .map(
+        ({ body }) =>
+          (JSON.parse(body) as KubeObject).metadata.annotations?.['nodeport-manager.io/epoch'] ?? '',
+      );
+  return { ...base, journal, blocks, found, fenced, stamps };
+}
+
+/** With a Lease, as long as `lost` is not said. */
+function election(): Mandate & { lose(): void } {
+  let isLost = false;
+  return {
+    isElected: true,
+    async claimEpoch(highest) {
+      if (isLost) throw new Error('the lease was lost');
+      return highest + 1;
+    },
+    lose: () => void (isLost = true),
+  };
+}
+
+const ALONE: Mandate = { isElected: false, claimEpoch: async (highest) => highest + 1 };
+
+describe('the table of another', () => {
+  test('a block that a former leader made late is stamped, and what it reserved there stands', async () => {
+    const { blocks, found, fenced, stamps, server } = await opened(election());
+    blocks.set(toBlockView(block('nodeport-table-30000', 20, '6/old', { 30100: ENTRY })));
+    await until(() => stamps('nodeport-table-30000').length === 1);
+    expect([stamps('nodeport-table-30000'), found, fenced]).toEqual([['7/me'], [30100], []]);
+    const [written] = server.seen(`PUT ${PATH}/nodeport-table-30000`);
+    expect(JSON.parse(written?.body ?? '').data).toEqual({ 30100: ENTRY });
+  });
+
+  test.each(['7/other', '9/other'])(
+    'stamped %s: who is elected stamps every block above it',
+    async (stamp) => {
+      const { blocks, fenced, stamps, server } = await opened(election());
+      const strange = block('nodeport-table-30250', 200, stamp, { 30300: ENTRY });
+      server.on(`GET ${PATH}/nodeport-table-30250`, json(strange));
+      blocks.set(toBlockView(strange));
+      const above = `${Number.parseInt(stamp, 10) + 1}/me`;
+      await until(() => stamps('nodeport-table-30250').includes(above));
+      expect(fenced).toEqual([]);
+    },
+  );
+
+  test.each([
+    ['without leader election', ALONE],
+    ['whose lease is lost', election()],
+  ])('who is %s writes nothing more', async (_, mandate) => {
+    const { blocks, fenced, journal, stamps } = await opened(mandate);
+    if ('lose' in mandate) (mandate as ReturnType<typeof election>).lose();
+    blocks.set(toBlockView(block('nodeport-table-30250', 200, '7/other')));
+    await until(() => fenced.length === 1);
+    expect(fenced).toEqual(['7/other']);
+    await expect(journal.write(new Map([[30100, undefined]]))).rejects.toThrow('the journal is closed');
+    expect(stamps('nodeport-table-30250')).toEqual(['7/me']);
+  });
+
+  test('met in the answer to a write, ends it as well', async () => {
+    const { fenced, journal, server } = await opened(ALONE);
+    server.on(`POST ${PATH}`, status(409, { reason: 'AlreadyExists' }));
+    server.on(`GET ${PATH}/nodeport-table-30000`, json(block('nodeport-table-30000', 20, '7/other')));
+    await expect(journal.write(new Map([[30100, undefined]]))).rejects.toThrow('the journal is closed');
+    expect(fenced).toEqual(['7/other']);
+  });
+});
