@@ -77,6 +77,34 @@ describe('usage', () => {
   });
 });
 
+describe('an admin', () => {
+  const alert = 'NodePortRangeNearlyFull';
+  const at = '20m';
+  const series = { ...range('scratch', 100, '12x60', '0.88x60'), ...range('team-a', 100, '10x60', '0.9x60') };
+  const firing = (name: string, percent: string, free: number) => ({
+    labels: { range: name },
+    description: `PortRange ${name} has used ${percent} of its 100 node ports; ${free} are free.`,
+  });
+  const scratch = firing('scratch', '88%', 12);
+  const teamA = firing('team-a', '90%', 10);
+
+  test('raises a threshold', async () => {
+    await expectAlert(alert, { series, at, fires: [scratch, teamA] });
+    const adjusted = { NodePortRangeNearlyFull: 'vector(0.89)' };
+    await expectAlert(alert, { series, at, adjusted, fires: [teamA] });
+  });
+
+  test('leaves out a range', async () => {
+    const expr = 'max by (cluster, range) (nodeport_manager_range_capacity_ports{range=~"scratch|test-.*"})';
+    await expectAlert(alert, {
+      series,
+      at,
+      adjusted: { 'nodeport_manager:excluded_range': expr },
+      fires: [teamA],
+    });
+  });
+});
+
 describe('NodePortServicesPending', () => {
   const alert = 'NodePortServicesPending';
   const pending = (range: string, reason: string) =>
