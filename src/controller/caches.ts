@@ -25,6 +25,8 @@ export interface Caches {
   keepWarm(signal: AbortSignal): Promise<void>;
   /** Lists the table and keeps it so until the signal. */
   followTable(signal: AbortSignal): Promise<void>;
+  /** Lists anew whatever is followed; resolves when all of it was. */
+  listAgain(): Promise<unknown>;
   /** Resolves when all four were listed. */
   readonly synced: Promise<unknown>;
   /** Whether all but the table were listed. */
@@ -76,6 +78,7 @@ export function createCaches(options: {
       watched = [...warm, table];
       return table.reflector.run(signal);
     },
+    listAgain: () => Promise.all(watched.map(({ reflector }) => reflector.listAgain())),
     synced: Promise.all([...warm, table].map(({ reflector }) => reflector.synced)),
     areWarm: () => warm.every(({ reflector }) => reflector.hasSynced()),
     silences: () => watched.map(({ name, reflector }) => [name, reflector.silentFor()] as const),

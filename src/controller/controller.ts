@@ -234,14 +234,16 @@ export function createController(options: ControllerOptions): Controller {
 
   function onRollback(): void {
     log.warn({}, 'the apiserver went back in time (a restored etcd?): everything is read again');
-    if (mandate !== undefined) runBarrier();
+    // One cache told; what the others show may still be from the time that never was.
+    if (mandate !== undefined) runBarrier(() => caches.listAgain());
   }
 
-  function runBarrier(): void {
+  function runBarrier(first: () => Promise<unknown> = () => caches.synced): void {
     ledger = undefined;
     counted = undefined;
     loop.pause();
     barriers = barriers
+      .then(first)
       .then(barrier)
       .catch((error: unknown) => options.onFatal(`the barrier failed: ${String(error)}`));
   }

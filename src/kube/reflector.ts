@@ -14,13 +14,17 @@
  *   later page is ever taken for deleted.
  * - Lists are consistent reads (no resourceVersion). One that is older than what was seen is accepted and told.
  * - Pages are projected as they come and dropped: the raw objects of a large cluster are never held together.
+ * - After the server was down (connections refused) everything is listed: it may have come back with a restored etcd
+ *   that has gone past the position since.
+ * - `listAgain` ends whatever is under way, a pause too, and begins with a list.
  * - A watch that ends costs no list: bookmarks keep the position fresh. One that ends within WATCH_WORTH_MS counts
  *   as a failure, so a server that accepts and closes cannot cause a storm.
  * - After an abort nothing is opened and the store is not touched.
  */
+import { linkedAbort } from './abort.ts';
 import { type Backoff, createBackoff } from './backoff.ts';
 import { type Clock, type Millis, sleep } from './clock.ts';
-import { isKubeError } from './errors.ts';
+import { isKubeError, reasons } from './errors.ts';
 import { isolated } from './isolated.ts';
 import { currentResourceVersion, listAll, type ListOptions } from './list.ts';
 import { compareResourceVersions, keyOf, type Stored, type WritableStore } from './store.ts';
@@ -60,6 +64,8 @@ export interface ReflectorOptions<T extends Stored> {
 export interface Reflector {
   /** Returns only after the abort, and never throws. Once. */
   run(signal: AbortSignal): Promise<void>;
+  /** Leaves what it does and lists; resolves when that list is in the store. */
+  listAgain(): Promise<void>;
   /** Resolves after the first complete list. */
   readonly synced: Promise<void>;
   hasSynced(): boolean;
@@ -82,6 +88,12 @@ interface State {
   synced: boolean;
   /** Something failed since the position was last known to be good. */
   doubtful: boolean;
+  /** The server was seen at an older revision; not told yet. */
+  wentBack: boolean;
+  /** Who waits for a list that was begun after they asked. */
+  asked: PromiseWithResolvers<void> | undefined;
+  /** Ends the present turn. */
+  interrupt: () => void;
 }
 
 export function createReflector<T extends Stored>(options: ReflectorOptions<T>): Reflector {
@@ -92,10 +104,18 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     heardAt: clock.monotonic(),
     synced: false,
     doubtful: false,
+    wentBack: false,
+    asked: undefined,
+    interrupt: () => undefined,
   };
   const synced = Promise.withResolvers<void>();
   return {
     run: (signal) => run(options, state, signal, synced.resolve),
+    listAgain() {
+      state.asked ??= Promise.withResolvers();
+      state.interrupt();
+      return state.asked.promise;
+    },
     synced: synced.promise,
     hasSynced: () => state.synced,
     silentFor: () => clock.monotonic() - state.heardAt,
@@ -114,15 +134,19 @@ async function run<T extends Stored>(
   state.heardAt = options.clock.monotonic();
   while (!signal.aborted) {
     const turn: Turn = { during: 'list', openedAt: undefined };
+    const own = linkedAbort(signal);
+    state.interrupt = () => own.abort(new DOMException('asked to list again', 'AbortError'));
     let error: unknown;
     try {
-      await listThenWatch(options, state, turn, signal, synced);
+      await listThenWatch(options, state, turn, own.signal, synced);
     } catch (e) {
       error = e;
     }
-    if (signal.aborted) return;
-    const retryInMs = judge(options, state, turn, error, backoff);
-    if (retryInMs > 0) await sleep(options.clock, retryInMs, signal);
+    if (!own.signal.aborted) {
+      const retryInMs = judge(options, state, turn, error, backoff);
+      if (retryInMs > 0) await sleep(options.clock, retryInMs, own.signal);
+    }
+    own.dispose();
   }
 }
 
@@ -140,9 +164,13 @@ async function listThenWatch<T extends Stored>(
   signal: AbortSignal,
   synced: () => void,
 ): Promise<void> {
+  const { asked } = state;
+  if (asked !== undefined) state.position = undefined;
   if (state.position !== undefined && state.doubtful) await confirmPosition(options, state, signal);
   if (state.position === undefined) await list(options, state, signal);
   if (signal.aborted) return;
+  if (asked !== undefined && state.asked === asked) state.asked = undefined;
+  asked?.resolve();
   state.doubtful = false;
   if (!state.synced) {
     state.synced = true;
@@ -163,7 +191,7 @@ function judge<T extends Stored>(
   const lived = openedAt === undefined ? 0 : clock.monotonic() - openedAt;
   const worthIt = lived >= WATCH_WORTH_MS;
   if (error === undefined && worthIt) return 0;
-  if (isKubeError(error, 'Gone')) state.position = undefined;
+  if (isKubeError(error, 'Gone') || wasDown(error)) state.position = undefined;
   state.doubtful = true;
   // Silence and a lost position say nothing against the server; after a watch of some length they need no pause.
   const harmless = worthIt && isKubeError(error, 'Timeout', 'Gone');
@@ -171,6 +199,10 @@ function judge<T extends Stored>(
   const told = error ?? new Error(`the server closed the watch after ${Math.round(lived)} ms`);
   isolated(() => observer?.failed({ name, during, error: told, retryInMs }));
   return retryInMs;
+}
+
+function wasDown(error: unknown): boolean {
+  return isKubeError(error, 'Network') && error.reason === reasons.notSent;
 }
 
 async function list<T extends Stored>(
@@ -184,7 +216,12 @@ async function list<T extends Stored>(
     projectOr(options, 'list', raw, store.get(keyOf(raw))),
   );
   if (signal.aborted) return;
-  noteRollback(options, state, complete.resourceVersion);
+  const wentBack =
+    state.wentBack ||
+    compareResourceVersions(complete.resourceVersion, state.newest) < 0 ||
+    complete.items.some((item) => wasNewer(store.get(item.key), item));
+  if (wentBack) isolated(() => options.onRollback?.());
+  state.wentBack = false;
   state.position = complete.resourceVersion;
   state.newest = complete.resourceVersion;
   store.replace(complete.items);
@@ -214,18 +251,13 @@ async function confirmPosition<T extends Stored>(
 ): Promise<void> {
   const resourceVersion = await currentResourceVersion(listOptions(options, state, signal));
   if (compareResourceVersions(resourceVersion, state.newest) >= 0) return;
-  noteRollback(options, state, resourceVersion);
+  state.wentBack = true;
   state.position = undefined;
 }
 
-function noteRollback<T extends Stored>(
-  { onRollback }: ReflectorOptions<T>,
-  state: State,
-  resourceVersion: string,
-): void {
-  if (compareResourceVersions(resourceVersion, state.newest) >= 0) return;
-  state.newest = resourceVersion;
-  isolated(() => onRollback?.());
+/** Of one UID, no object ever has an older revision than it had, unless all went back. */
+function wasNewer(before: Stored | undefined, now: Stored): boolean {
+  return before?.uid === now.uid && compareResourceVersions(before.resourceVersion, now.resourceVersion) > 0;
 }
 
 async function watch<T extends Stored>(

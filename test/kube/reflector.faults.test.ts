@@ -171,6 +171,19 @@ describe('a restored etcd', () => {
     expect(rig.reflector.resourceVersion()).toBe('51');
   });
 
+  test('that has gone past what was seen is known by an object that is older than it was', async () => {
+    let rollbacks = 0;
+    const { clock, store } = await reflectorRig(
+      (server) => {
+        server.on(LIST, json(list(100, [thing('a', 90)])), json(list(120, [thing('a', 40), thing('b', 95)])));
+        server.on(WATCH, status(410, gone), stream([]));
+      },
+      { onRollback: () => (rollbacks += 1) },
+    );
+    await clock.until(() => store.size === 2);
+    expect(rollbacks).toBe(1);
+  });
+
   test('after a broken watch the position is checked: a watch from the future would only be silent', async () => {
     let rollbacks = 0;
     const { clock, server, store } = await reflectorRig(
@@ -185,6 +198,31 @@ describe('a restored etcd', () => {
     expect(server.seen(LIST).map(({ query }) => query.get('limit'))).toEqual(['500', '1', '500']);
     expect(server.seen(WATCH)[1]?.query.get('resourceVersion')).toBe('50');
     expect([store.size, rollbacks]).toEqual([1, 1]);
+  });
+});
+
+describe('asked to list again, it', () => {
+  test('leaves the watch, lists from the beginning, and says when the store has it', async () => {
+    const { clock, server, store, reflector, failures } = await reflectorRig((server) => {
+      server.on(LIST, json(list(5, [thing('a', 1)])), json(list(9, [thing('b', 9)])));
+      server.on(WATCH, stream([]), stream([]));
+    });
+    await until(() => server.seen(WATCH).length === 1);
+    await reflector.listAgain();
+    expect([...store.values()].map(({ key }) => key)).toEqual(['b']);
+    await clock.until(() => server.seen(WATCH).length === 2);
+    expect(server.seen(WATCH)[1]?.query.get('resourceVersion')).toBe('9');
+    expect(failures).toEqual([]);
+  });
+
+  test('does not wait for the end of a pause', async () => {
+    const { server, store, reflector } = await reflectorRig((server) => {
+      server.on(LIST, status(500, {}), json(list(9, [thing('b', 9)])));
+      server.on(WATCH, stream([]));
+    });
+    await until(() => server.seen(LIST).length === 1);
+    await reflector.listAgain();
+    expect(store.size).toBe(1);
   });
 });
 
