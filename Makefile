@@ -48,8 +48,8 @@ test: check build ## every test: unit, and end to end on a real kube-apiserver
 unit: deps ## the tests that need no control plane
 	vitest run --project unit
 
-test-long: deps ## the properties over 10,000 histories each; RUNS= changes that, SEED= replays
-	RUNS=$(or $(RUNS),10000) vitest run --project unit property
+test-long: deps ## the properties and the faults over 10,000 histories each; RUNS= changes that, SEED= replays
+	RUNS=$(or $(RUNS),10000) vitest run --project unit property simulation/faults
 
 mutants: deps ## deliberate defects, each of which named tests must notice
 	@node scripts/mutants.ts

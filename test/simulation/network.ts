@@ -46,6 +46,8 @@ export interface NetworkOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly faults: Faults;
+  /** Nobody listens: connections are refused. */
+  readonly isDown: () => boolean;
 }
 
 const LATENCY = { least: 0.2, most: 4 };
@@ -59,7 +61,7 @@ export interface Network extends Wire {
   cut(): void;
 }
 
-export function createNetwork({ server, clock, random, faults }: NetworkOptions): Network {
+export function createNetwork({ server, clock, random, faults, isDown }: NetworkOptions): Network {
   const breaks = new Set<() => void>();
   let isDead = false;
   const between = ({ least, most }: { least: number; most: number }): number =>
@@ -174,6 +176,8 @@ export function createNetwork({ server, clock, random, faults }: NetworkOptions)
     send(pool, request) {
       return new Promise((resolve, reject) => {
         if (isDead) return;
+        if (isDown())
+          return void later(between(LATENCY)).then(() => reject(wireError('unsent', 'connection refused')));
         const broken = (): void => reject(wireError('reset', 'connection reset'));
         breaks.add(broken);
         request.signal?.addEventListener('abort', () => reject(request.signal?.reason as Error), {

@@ -148,27 +148,61 @@ function lowestFree(sim: Simulation, from: number): number {
   return port;
 }
 
+const MAPS = '/api/v1/namespaces/nodeport-manager-system/configmaps';
+
 /** What is to be the same however often the controller was killed: no times, no uids, no revisions. */
 export function endState(sim: Simulation): unknown {
-  const list = (path: string): SimObject[] => sim.request('GET', path)['items'] as unknown as SimObject[];
   return {
-    services: list('/api/v1/services').map(({ metadata, spec, status }) => [
-      `${metadata.namespace}/${metadata.name}`,
-      spec,
-      ((status as { conditions?: { reason: string; message: string }[] }).conditions ?? []).map(
-        ({ reason, message }) => `${reason}: ${message}`,
-      ),
-    ]),
-    table: list('/api/v1/namespaces/nodeport-manager-system/configmaps').map(({ metadata, data }) => [
+    services: sim
+      .services()
+      .map((object) => [
+        keyOf(object),
+        object['spec'],
+        conditionsOf(object).map(({ reason, message }) => `${reason}: ${message}`),
+      ]),
+    table: blocksOf(sim).map(({ metadata, data }) => [
       metadata.name,
       Object.entries((data ?? {}) as Record<string, string>).map(([port, text]) => {
         const { state, service, ports: own, range, request } = JSON.parse(text);
         return [port, state, service, own, range, request].join(' ');
       }),
     ]),
-    ranges: list(RANGES).map(({ metadata, status }) => {
+    ranges: sim.list(RANGES).map(({ metadata, status }) => {
       const { conditions: _, ...counts } = status as Record<string, unknown>;
       return [metadata.name, counts];
     }),
   };
+}
+
+/** `30100 a/web`, for each number that a Service was told to hold. */
+export function heldByServices(sim: Simulation): string[] {
+  return sim.services().flatMap((object) => {
+    const [message = ''] = conditionsOf(object).map((condition) => condition.message);
+    const match = /^holds (.+?) (?:from|outside) /.exec(message);
+    const held = new Set((match?.[1] ?? '').split(', ').flatMap((part) => part.split(' ').at(-1) ?? []));
+    return [...held].filter((port) => port !== '').map((port) => `${port} ${keyOf(object)}`);
+  });
+}
+
+/** The same, as the table has it. */
+export function heldInTable(sim: Simulation): string[] {
+  return blocksOf(sim)
+    .flatMap(({ data }) => Object.entries((data ?? {}) as Record<string, string>))
+    .flatMap(([port, text]) => {
+      const { state, service } = JSON.parse(text);
+      return state === 'Held' ? [`${port} ${service}`] : [];
+    });
+}
+
+/** Without what was copied aside. */
+function blocksOf(sim: Simulation): SimObject[] {
+  return sim.list(MAPS).filter(({ metadata }) => /^nodeport-table-\d+$/.test(metadata.name));
+}
+
+function conditionsOf({ status }: SimObject): { reason: string; message: string }[] {
+  return (status as { conditions?: { reason: string; message: string }[] }).conditions ?? [];
+}
+
+function keyOf({ metadata }: SimObject): string {
+  return `${metadata.namespace}/${metadata.name}`;
 }

@@ -29,6 +29,8 @@ const SYSTEM = 'nodeport-manager-system';
 /** Nothing is written for so long: it rests. Longer than the longest backoff that it could be waiting for. */
 const RESTS_AFTER: Millis = 35_000;
 const LONGEST: Millis = 3_600_000;
+/** Putting etcd back takes the apiserver down, for longer than the longest pause of a reflector. */
+const DOWN_FOR: Millis = 60_000;
 const RESTARTED_AFTER: Millis = 1_000;
 
 export interface SimulationOptions {
@@ -58,12 +60,15 @@ export interface Simulation {
   service(key: string, options?: ServiceOptions): void;
   edit(key: string, patch: JsonObject): void;
   remove(key: string): void;
+  list(path: string): SimObject[];
   services(): SimObject[];
   start(): SimProcess;
   /** Starts one, and another whenever the last has ended: what a Deployment does. Returns the present one. */
   supervise(): () => SimProcess;
   /** Breaks all connections. */
   resetConnections(): void;
+  /** An older snapshot of etcd: all is as it was at that revision, and what was judged after it never happened. */
+  restore(revision: number): void;
   /** Lets things happen until `condition` holds. Throws when nothing more happens, or after an hour. */
   until(what: string, condition: () => boolean): Promise<void>;
   elapse(ms: Millis): Promise<void>;
@@ -79,8 +84,10 @@ export function createSimulation({ seed, concurrency = 4, faults = {} }: Simulat
   const server = createApiserver({ nodePorts: NODE_PORTS, now: clock.now, random: randomFrom(seed + 1) });
   // Beside the server's own, which a restored etcd cuts off.
   const changes: Change[] = [];
+  const past: string[] = [];
   const networks = new Set<() => void>();
   let lastWrite = 0;
+  let downUntil = 0;
   let processes = 0;
   server.subscribe((change) => {
     changes.push(change);
@@ -104,6 +111,8 @@ export function createSimulation({ seed, concurrency = 4, faults = {} }: Simulat
     return answer.body as SimObject;
   }
 
+  const list = (path: string): SimObject[] => request('GET', path)['items'] as unknown as SimObject[];
+
   async function until(what: string, condition: () => boolean): Promise<void> {
     const deadline = clock.monotonic() + LONGEST;
     while (!condition()) {
@@ -116,7 +125,13 @@ export function createSimulation({ seed, concurrency = 4, faults = {} }: Simulat
   function start(): SimProcess {
     processes += 1;
     const own = ownClock(clock);
-    const network = createNetwork({ server, clock: own, random, faults });
+    const network = createNetwork({
+      server,
+      clock: own,
+      random,
+      faults,
+      isDown: () => clock.monotonic() < downUntil,
+    });
     const stop = new AbortController();
     const log: string[] = [];
     let ended: string | undefined;
@@ -153,6 +168,13 @@ export function createSimulation({ seed, concurrency = 4, faults = {} }: Simulat
     };
   }
 
+  function verdicts(): readonly string[] {
+    const ours = new Set(
+      changes.filter(({ manager }) => manager === 'nodeport-manager').map(({ revision }) => `${revision}`),
+    );
+    return judge(changes.flatMap(recorded), ({ object }) => ours.has(object.metadata.resourceVersion));
+  }
+
   function supervise(): () => SimProcess {
     let present = start();
     const look = (): void => {
@@ -179,9 +201,17 @@ export function createSimulation({ seed, concurrency = 4, faults = {} }: Simulat
       void request('POST', `/api/v1/namespaces/${key.split('/')[0]}/services`, service(key, options)),
     edit: (key, patch) => void request('PATCH', servicesPath(key), patch),
     remove: (key) => void request('DELETE', servicesPath(key)),
-    services: () => request('GET', '/api/v1/services')['items'] as unknown as SimObject[],
+    list,
+    services: () => list('/api/v1/services'),
     start,
     supervise,
+    restore(revision) {
+      past.push(...verdicts());
+      server.restore(Math.max(1, revision));
+      downUntil = clock.monotonic() + DOWN_FOR;
+      changes.splice(0, changes.length, ...server.history);
+      networks.forEach((reset) => reset());
+    },
     resetConnections: () => networks.forEach((reset) => reset()),
     until,
     async elapse(ms) {
@@ -193,8 +223,7 @@ export function createSimulation({ seed, concurrency = 4, faults = {} }: Simulat
       const since = clock.monotonic();
       await until('at rest', () => clock.monotonic() - Math.max(lastWrite, since) > RESTS_AFTER);
     },
-    violations: () =>
-      judge(changes.flatMap(recorded), ({ object }) => isOurs(changes, object.metadata.resourceVersion)),
+    violations: () => [...past, ...verdicts()],
   };
 }
 
@@ -249,13 +278,13 @@ function assemble(parts: {
   });
 }
 
-/** The same time; what was planned by a process that is dead does not happen. */
+/** The same time; a timer takes 1 ms at least, as Node's do; what was planned by a process that is dead does not happen. */
 function ownClock(clock: Clock): Clock & { stop(): void } {
   let isStopped = false;
   return {
     now: clock.now,
     monotonic: clock.monotonic,
-    after: (ms, run) => clock.after(ms, () => (isStopped ? undefined : run())),
+    after: (ms, run) => clock.after(Math.max(ms, 1), () => (isStopped ? undefined : run())),
     stop() {
       isStopped = true;
     },
@@ -284,12 +313,8 @@ function recorded({ resource, object, before, revision }: Change): Recorded[] {
   ];
 }
 
-function isOurs(changes: readonly Change[], revision: string): boolean {
-  return changes.some((change) => `${change.revision}` === revision && change.manager === 'nodeport-manager');
-}
-
 /** mulberry32: small, and the same everywhere. */
-function randomFrom(seed: number): () => number {
+export function randomFrom(seed: number): () => number {
   let state = seed;
   return () => {
     state = (state + 0x6d_2b_79_f5) | 0;
