@@ -1,4 +1,4 @@
-import type { Client, WatchEvent } from '../../e2e/cluster/client.ts';
+import type { Client, Watch, WatchEvent } from '../../e2e/cluster/client.ts';
 import { ApiError } from '../../e2e/cluster/client.ts';
 import { eachOf } from './stats.ts';
 
@@ -130,7 +130,8 @@ export async function watchServices(client: Client, namespace: string): Promise<
     seen.set(service.metadata.name, service);
     listener?.(service);
   };
-  const watch = await client.watch(path, onEvent, abort.signal);
+  const open = (): Promise<Watch> => client.watch(path, onEvent, abort.signal);
+  const followed = follow(await open(), open, abort.signal);
   return {
     until: (what, names, holds, withinMs = 120_000) =>
       new Promise((resolve, reject) => {
@@ -157,9 +158,23 @@ export async function watchServices(client: Client, namespace: string): Promise<
     },
     async stop() {
       abort.abort();
-      await watch.ended;
+      await followed;
     },
   };
+}
+
+/**
+ * Opens the watch again when it ends: the server closes one that is read too slowly, which happens on a busy machine.
+ * A new one begins with everything that exists.
+ */
+async function follow(first: Watch, open: () => Promise<Watch>, signal: AbortSignal): Promise<void> {
+  let watch = first;
+  for (;;) {
+    await watch.ended.catch(() => undefined);
+    if (signal.aborted) return;
+    process.stderr.write('the watch of the bench ended and is opened again\n');
+    watch = await open();
+  }
 }
 
 const NOBODY: Service = {

@@ -32,7 +32,7 @@ export interface WatchEvent {
   object: any;
 }
 
-interface Watch {
+export interface Watch {
   /** Settles at the end: resolved when the server ended it or the signal was aborted, rejected when it broke. */
   readonly ended: Promise<void>;
 }
