@@ -5,6 +5,7 @@
 import type { Reason } from '../api/reasons.ts';
 import { quote } from '../api/text.ts';
 import { has } from '../ports/portSet.ts';
+import { concerns } from './entry.ts';
 import { planFor } from './plan.ts';
 import { admits, admitsNamespace, type Range } from './range.ts';
 import { isMalformed, readRequest } from './request.ts';
@@ -99,10 +100,23 @@ function candidatesOf({ request, ranges, service, namespace }: Situation): reado
   return [...ranges.values()].flatMap((range) => (admits(range, service, namespace) ? range.name : []));
 }
 
+/** The same, a reservation's first: who was killed before the Service was written goes on where it was. */
+function candidatesInTurn(situation: Situation): readonly string[] {
+  const names = candidatesOf(situation);
+  const { entries, request, service } = situation;
+  for (const [number, entry] of entries) {
+    const missing = service.ports.filter(({ nodePort }) => nodePort !== number);
+    const isReserved = missing.length === service.ports.length && concerns(entry.ports, missing);
+    if (isReserved && entry.request === request.text && names.includes(entry.range))
+      return [entry.range, ...names.filter((name) => name !== entry.range)];
+  }
+  return names;
+}
+
 function askRanges(situation: Situation): Decision {
   const objections: Objection[] = [];
   let outside: Decision | undefined;
-  for (const name of candidatesOf(situation)) {
+  for (const name of candidatesInTurn(situation)) {
     const answer = askRange(situation, name);
     if (!('do' in answer)) objections.push(answer);
     // A claim may lie in a later range of the list, which then would be the one to adopt it.

@@ -131,6 +131,17 @@ test('a move that was reserved and not written is carried out after a restart, a
   expect(numbers(next.serve(moving))).toEqual([30_109, 30_200]);
 });
 
+test('what was reserved from a later range of the list stays so after a restart, also when an earlier one is free again', () => {
+  const specs = { r: { ranges: [{ from: 30_100 }], cooldown: '0s' }, s: { ranges: [{ from: 30_200 }] } };
+  const d = desk(specs);
+  d.serve(service(['http:80 31001'], { name: 'first' }));
+  const web = d.see(service(['http:80 31000'], { range: 'r,s' }));
+  d.fold(web);
+  const next = desk(specs);
+  for (const [number, entry] of d.ledger.entries()) if (number !== 30_100) next.restore(number, entry);
+  expect(numbers(next.serve(web))).toEqual([30_200]);
+});
+
 test('a Service that a default found, and that was reserved but not told, still was there first after a restart', () => {
   const d = desk();
   d.rangeDefault = { value: 'r', since: NOW + MINUTE };

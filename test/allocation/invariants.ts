@@ -137,6 +137,8 @@ export function createInvariants(stage: Stage): Invariants {
   function fromTheFirst(view: ServiceView, decision: Assign, sees: Sees): void {
     const wish = wishOf(view);
     if (!('numbers' in wish) || wish.numbers.size > 0 || view.ports.some(isPinned)) return;
+    // A reservation is resumed where it was made.
+    if (decision.grants.some(({ number }) => facts.entryAt(number)?.uid === view.uid)) return;
     const candidates = facts.candidates(wish, view);
     const needs = new Set(view.ports.map(({ port }) => port)).size;
     const writes = writesOf(view, decision);
