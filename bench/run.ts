@@ -1,6 +1,6 @@
 /**
  * The budgets, as ratios within one run: `node bench/run.ts` measures all and writes RESULTS.md; with names of parts
- * (`node bench/run.ts assign start`) only those are measured again, and the others stand as they were.
+ * (`node bench/run.ts assign large`) only those are measured again, and the others stand as they were.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

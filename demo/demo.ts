@@ -233,7 +233,7 @@ function whatToTry({ cluster, controller }: Stage): void {
     `kubectl patch npr team-c --type=merge -p '{"spec":{"ranges":[{"from":30300,"to":30309}]}}'`,
     `kubectl wait -n c-prod service/mail --for=condition=nodeport-manager.io/Allocated`,
     'kubectl get service -n c-prod mail -o yaml',
-    'kubectl get events -A --sort-by=.lastTimestamp',
+    'kubectl events -A',
     'kubectl get configmap -n nodeport-manager-system -l nodeport-manager.io/table -o yaml',
     `curl -s ${controller.metricsUrl()} | grep ^nodeport_manager`,
     `tail -f ${controller.logFile}`,

@@ -32,7 +32,8 @@ function reasonsPage(): string {
   return page(
     'Reasons',
     'What the condition `nodeport-manager.io/Allocated` of a Service can say. Its message has the details: numbers, ' +
-      'names, the text at fault. Events on the Service have the same reasons, and `PortsReleased`.',
+      'names, the text at fault. Events on the Service have the same reasons, except `Pending`, and ' +
+      '`PortsReleased`, `ForeignInRange`, `OutOfRange` and `Duplicate`.',
     table(['Reason', 'Status', 'What it means', 'What to do'], rows),
     `Named in the code, but never shown by this version: ${NOT_YET_SHOWN.map((reason) => `\`${reason}\``).join(', ')}.`,
   );

@@ -71,7 +71,7 @@ function flags(): Option[] {
       "kubeconfig to use (default: $KUBECONFIG, ~/.kube/config, or the Pod's service account)",
     ),
     new Option('--context <name>', 'context of the kubeconfig (default: its current one)'),
-    new Option('--namespace <name>', 'namespace of the allocation table')
+    new Option('--namespace <name>', 'namespace of the allocation table and of the Lease')
       .default('nodeport-manager-system')
       .argParser(nonEmpty),
     new Option(

@@ -5,7 +5,7 @@ import { type Asks, asks, HTTP, HTTPS, portsOf, scene } from './asking.ts';
 
 const RANGE = 'nodeport-manager.io/range';
 const PORTS = 'nodeport-manager.io/ports';
-const NAME_RULE = 'is not the name of a PortRange (lowercase letters, digits and "-", at most 63)';
+const NAME_RULE = 'is not the name of a PortRange (lowercase letters, digits, "-" and ".", at most 63)';
 /** The size that the apiserver allows for all annotations of an object is 256 KiB. */
 const HUGE = 250_000;
 const SHOWN_AT_MOST = 1_000;

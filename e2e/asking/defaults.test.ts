@@ -99,7 +99,7 @@ describe('the default of a Namespace', () => {
     await setDefault('team', 'House!');
     const web = await service('team/misled');
     const complaint =
-      'of the Namespace: nodeport-manager.io/range: "House!" is not the name of a PortRange (lowercase letters, digits and "-", at most 63)';
+      'of the Namespace: nodeport-manager.io/range: "House!" is not the name of a PortRange (lowercase letters, digits, "-" and ".", at most 63)';
     await shows('team/misled', 'InvalidRequest', `${complaint}; temporarily on ${portsOf(web)[0]}`);
     await shows('team/new', 'InvalidRequest', `holds http 30100 from house; ${complaint}`);
     expect(portsOf(await get('team/new'))).toEqual([30100]);

@@ -6,8 +6,8 @@ import type { Port } from '../ports/portSet.ts';
 import { admits, type Range } from './range.ts';
 import type { Malformed, Millis, NamespaceView, Request } from './types.ts';
 
-/** DNS-1123 label, which a PortRange's name must be. */
-const NAME = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+/** What a PortRange may be called: a DNS-1123 subdomain of at most 63 characters. */
+const NAME = /^[a-z0-9]([-.a-z0-9]{0,61}[a-z0-9])?$/;
 
 /** Annotations that are reserved but not acted on yet: refusing them is kinder than ignoring them. */
 const NOT_YET = [ANNOTATION.contiguous, ANNOTATION.expose];
@@ -80,7 +80,7 @@ function readRanges(text: string): { names: 'auto' | readonly string[] } | Malfo
   }
   if (bad !== undefined) {
     return {
-      malformed: `${ANNOTATION.range}: ${quote(bad)} is not the name of a PortRange (lowercase letters, digits and "-", at most 63)`,
+      malformed: `${ANNOTATION.range}: ${quote(bad)} is not the name of a PortRange (lowercase letters, digits, "-" and ".", at most 63)`,
     };
   }
   if (names.length > RANGES_AT_MOST) {

@@ -24,7 +24,7 @@ export const REASONS = {
   HeldOutOfRange: {
     status: 'True',
     meaning:
-      'The node ports work and stay, but the range would not give them now: pinned by another manager, left by a range that shrank, changed or was deleted, excluded, no longer admitted, or lost to an overlap.',
+      'The node ports work and stay, but the range would not give them now: pinned by another manager, there before a default, left by a range that shrank, changed or was deleted, excluded, no longer admitted, or lost to an overlap.',
     remedy:
       'Nothing has to be done. To move into the range, change the annotation; a pinned nodePort has to leave the manifest as well, which moves nothing by itself.',
   },
@@ -35,8 +35,10 @@ export const REASONS = {
   },
   NotAdmitted: {
     status: 'False',
-    meaning: 'The PortRange exists but does not admit Services of this namespace.',
-    remedy: 'Ask for another range, or have its namespaces or namespaceSelector extended.',
+    meaning:
+      'The PortRange exists but does not admit Services of this namespace or with these labels; or no PortRange admits the Service.',
+    remedy:
+      'Ask for another range, give the Service the labels, or have namespaces, namespaceSelector or serviceSelector extended.',
   },
   RangePaused: {
     status: 'False',
@@ -75,8 +77,9 @@ export const REASONS = {
   },
   NoNodePorts: {
     status: 'False',
-    meaning: 'The Service asks for node ports, but its type has none.',
-    remedy: 'Set the type to NodePort or LoadBalancer, or remove the annotation.',
+    meaning:
+      'The Service asks for node ports, but its type has none, or allocateLoadBalancerNodePorts is false.',
+    remedy: 'Set the type to NodePort or LoadBalancer, switch the allocation on, or remove the annotation.',
   },
   RefusedByApiserver: {
     status: 'False',

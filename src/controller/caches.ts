@@ -44,7 +44,7 @@ export function createCaches(options: {
   readonly random: () => number;
   readonly observer: ReflectorObserver;
   readonly onListenerError: (error: unknown) => void;
-  /** A list was older than what was seen: a restored etcd. */
+  /** A list, or an object in it, was older than what was seen: a restored etcd. */
   readonly onRollback: () => void;
 }): Caches {
   const { transport, clock, random, observer, onListenerError, onRollback } = options;

@@ -3,10 +3,10 @@
  *
  *   it is our turn ──► table listed, and before that Services, Namespaces, PortRanges ──► every number in use is in the
  *     ledger ──► table entries on top ──► every block of the table carries our epoch ──► owners that are gone, then
- *     holders, then the rest by age
+ *     holders, then who names a number, then the rest by age
  *
  * Until it is our turn only Services, Namespaces and PortRanges are watched: a standby has warm caches and writes nothing.
- * A list older than what was seen (a restored etcd) runs the barrier again.
+ * An apiserver that went back in time (a restored etcd) has everything listed anew and the barrier run again.
  */
 import PQueue from 'p-queue';
 import { createLedger, type Ledger } from '../allocation/ledger.ts';

@@ -57,7 +57,7 @@ export interface ReflectorOptions<T extends Stored> {
   /** Objects a page. @default 500 */
   pageSize?: number;
   observer?: ReflectorObserver;
-  /** A list was older than what was seen: a restored etcd. Called before the store takes it over. */
+  /** A list, or an object in it, was older than what was seen: a restored etcd. Called before the store takes it over. */
   onRollback?: () => void;
 }
 

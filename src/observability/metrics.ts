@@ -96,23 +96,31 @@ export function createMetrics(): Metrics {
   };
   const allocations = counter(
     `${PREFIX}allocations_total`,
-    'Decisions about Services: ports assigned, ports adopted, request refused.',
+    'Decisions about Services by outcome: assigned, adopted, refused.',
     ['range', 'outcome'],
     followRanges,
   );
   const releases = counter(`${PREFIX}releases_total`, 'Node ports released.', ['range'], followRanges);
-  const conflicts = counter(`${PREFIX}conflicts_total`, 'Conflicts seen for the first time, by kind.', [
-    'kind',
-  ]);
+  const conflicts = counter(
+    `${PREFIX}conflicts_total`,
+    'Conflicts seen for the first time, by kind: foreign_in_range, out_of_range, port_taken, range_overlap, table_drift, duplicate.',
+    ['kind'],
+  );
   const duration = histogram(
     `${PREFIX}allocation_duration_seconds`,
     'Seconds from a Service first seen needing ports to its ports written.',
     ALLOCATION_SECONDS,
   );
-  const tableWrites = counter(`${PREFIX}table_writes_total`, 'Writes of table blocks by result.', ['result']);
-  const tableHeals = counter(`${PREFIX}table_heals_total`, 'Table blocks mended, by what was wrong.', [
-    'kind',
-  ]);
+  const tableWrites = counter(
+    `${PREFIX}table_writes_total`,
+    'Writes of table blocks by result: ok, conflict, error.',
+    ['result'],
+  );
+  const tableHeals = counter(
+    `${PREFIX}table_heals_total`,
+    'Table blocks mended, by what was wrong: edited, deleted, corrupt.',
+    ['kind'],
+  );
   const eventsDropped = counter(
     `${PREFIX}events_dropped_total`,
     'Events not sent because of their rate limits.',
@@ -267,9 +275,14 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
   gauge(`${PREFIX}table_bytes`, 'Bytes of the allocation table by block.', ['block'], (g) => {
     for (const [block, bytes] of source.tableSizes()) g.set({ block }, bytes);
   });
-  gauge(`${PREFIX}active_conflicts`, 'Conflicts that last, by kind.', ['kind'], (g) => {
-    for (const [kind, count] of source.conflicts()) g.set({ kind }, count);
-  });
+  gauge(
+    `${PREFIX}active_conflicts`,
+    'Conflicts that last, by kind: foreign_in_range, out_of_range, port_taken, range_overlap, table_drift, duplicate.',
+    ['kind'],
+    (g) => {
+      for (const [kind, count] of source.conflicts()) g.set({ kind }, count);
+    },
+  );
   gauge(
     `${PREFIX}node_port_range_ports`,
     "Size of the apiserver's own node port range; absent while unknown.",

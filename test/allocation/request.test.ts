@@ -43,6 +43,13 @@ describe('a default', () => {
   });
 });
 
+test('a PortRange may have dots in its name', () => {
+  const d = desk({ 'team.a': {} });
+  const web = d.serve(service(['http:80 31234'], { range: 'team.a' }));
+  expect(says(web)).toBe('Assigned: holds http 30100 from team.a');
+  expect(says(d.serve(web))).toBe('Assigned: holds http 30100 from team.a');
+});
+
 describe('who asks for a number that is held', () => {
   const FREE = { r: { cooldown: '0s' } };
 
