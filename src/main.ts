@@ -33,7 +33,8 @@ async function main(): Promise<void> {
     process.exitCode = await run(options, log);
   } catch (error) {
     log.error({ error: error instanceof Error ? error.message : String(error) }, 'cannot run');
-    process.exitCode = 1;
+    // Also when a server listens already, which would keep the process alive.
+    process.exit(1);
   }
 }
 

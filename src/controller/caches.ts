@@ -27,6 +27,8 @@ export interface Caches {
   followTable(signal: AbortSignal): Promise<void>;
   /** Lists anew whatever is followed; resolves when all of it was. */
   listAgain(): Promise<unknown>;
+  /** Resolves when all four were listed, and those anew that have lost touch with the apiserver meanwhile. */
+  refreshed(): Promise<unknown>;
   /** Resolves when all four were listed. */
   readonly synced: Promise<unknown>;
   /** Whether all but the table were listed. */
@@ -79,6 +81,11 @@ export function createCaches(options: {
       return table.reflector.run(signal);
     },
     listAgain: () => Promise.all(watched.map(({ reflector }) => reflector.listAgain())),
+    refreshed: () =>
+      Promise.all([
+        table.reflector.synced,
+        ...warm.map(({ reflector }) => (reflector.isDoubtful() ? reflector.listAgain() : reflector.synced)),
+      ]),
     synced: Promise.all([...warm, table].map(({ reflector }) => reflector.synced)),
     areWarm: () => warm.every(({ reflector }) => reflector.hasSynced()),
     silences: () => watched.map(({ name, reflector }) => [name, reflector.silentFor()] as const),

@@ -112,7 +112,8 @@ export function createController(options: ControllerOptions): Controller {
   /** The ledger, once all who concern us are in the queue: before, a holder whose entry is lost looks like a stranger. */
   let counted: Ledger | undefined;
   let lastSync: Millis | undefined;
-  let barriers = Promise.resolve();
+  let barriers: Promise<void> = Promise.resolve();
+  let isBarrierNext = false;
   let isStopping = false;
 
   const nodePorts = createNodePortRange({
@@ -228,24 +229,39 @@ export function createController(options: ControllerOptions): Controller {
   });
   namespaces.subscribe(({ before, after }) => {
     const name = (after ?? before)?.key;
-    if (changesAdmission(before, after))
+    if (ledger !== undefined && changesAdmission(before, after))
       touchAll([...services.values()].filter(({ namespace }) => namespace === name));
   });
 
   function onRollback(): void {
     log.warn({}, 'the apiserver went back in time (a restored etcd?): everything is read again');
     // One cache told; what the others show may still be from the time that never was.
-    if (mandate !== undefined) runBarrier(() => caches.listAgain());
+    if (mandate === undefined) void caches.listAgain();
+    else runBarrier(() => caches.listAgain());
   }
 
-  function runBarrier(first: () => Promise<unknown> = () => caches.synced): void {
+  /** One after the other, and none twice: who tells the same while one is about to begin has it in that one. */
+  function runBarrier(first: () => Promise<unknown>): void {
+    shut();
+    if (isBarrierNext) return;
+    isBarrierNext = true;
+    barriers = barriers
+      .then(() => {
+        isBarrierNext = false;
+        shut();
+        return first();
+      })
+      .then(barrier)
+      .catch((error: unknown) =>
+        isStopping ? undefined : options.onFatal(`the barrier failed: ${String(error)}`),
+      );
+  }
+
+  /** Nothing is decided until the next barrier is passed. */
+  function shut(): void {
     ledger = undefined;
     counted = undefined;
     loop.pause();
-    barriers = barriers
-      .then(first)
-      .then(barrier)
-      .catch((error: unknown) => options.onFatal(`the barrier failed: ${String(error)}`));
   }
 
   async function barrier(): Promise<void> {
@@ -262,7 +278,9 @@ export function createController(options: ControllerOptions): Controller {
     if (isStopping) return;
     loop.open();
     for (const key of ownersNotShown(services, next)) queue.add(key, { urgent: true });
-    touchAll(services.values());
+    // All in one line: the order of this first time is everybody's, not each range's.
+    const around = { namespaces, ranges: ranges.get };
+    for (const { key } of inOrder(services.values(), next, around)) queue.add(key, { urgent: true });
     counted = next;
     status.touch(ranges.get().keys());
     lastSync = clock.now();
@@ -276,7 +294,7 @@ export function createController(options: ControllerOptions): Controller {
   /** Decides and writes until the signal, then drains. */
   async function lead(signal: AbortSignal): Promise<void> {
     const following = caches.followTable(signal);
-    runBarrier();
+    runBarrier(caches.refreshed);
     const parts = { clock, random, services, namespaces, ranges: ranges.get, queue, journal, onResync };
     void resyncEvery(options.resyncPeriod, { ...parts, ledger: () => ledger }, signal);
     await following;
