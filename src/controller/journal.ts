@@ -67,6 +67,14 @@ export interface JournalOptions {
   readonly onFenced: (stamp: string, block: string) => void;
 }
 
+/** Entries on their way into the table. Both reject only after `close`. */
+export interface Writing {
+  /** Resolves when all are there, or were told to `onFound` to be somebody else's. */
+  readonly all: Promise<unknown>;
+  /** The same of the blocks that have these numbers: one block may take long. */
+  of(ports: Iterable<Port>): Promise<unknown>;
+}
+
 export interface Journal {
   /**
    * Reads all blocks that the store shows: what parses of them. Call `open` before anything is decided from it.
@@ -78,11 +86,8 @@ export interface Journal {
    * Rejects when there is no right to an epoch any more.
    */
   open(): Promise<void>;
-  /**
-   * Writes entries (undefined: removes them); resolves when all are in the table, or were told to `onFound` to be
-   * somebody else's. Rejects only after `close`.
-   */
-  write(changes: ReadonlyMap<Port, Entry | undefined>): Promise<void>;
+  /** Writes entries (undefined: removes them). */
+  write(changes: ReadonlyMap<Port, Entry | undefined>): Writing;
   /** Resolves when nothing is waiting to be written. */
   idle(): Promise<void>;
   /** Compares every block that the store shows with what it should be, and mends it. */
@@ -210,10 +215,10 @@ export function createJournal(options: JournalOptions): Journal {
   function takeOver(block: Block, view: BlockView, batch: Batch | undefined): void {
     for (const [port, entry] of readableEntries(view)) {
       const before = parseEntry(block.expected[port] ?? '');
-      const ours = batch?.changes.get(port);
+      const ours = batch?.changes.get(port) ?? block.next?.changes.get(port);
       if (entry.state !== 'Held' || entry.uid === before?.uid || entry.uid === ours?.uid) continue;
       block.expected[port] = formatEntry(entry);
-      batch?.changes.delete(port);
+      for (const each of [batch, block.next]) each?.changes.delete(port);
       options.onFound(port, entry);
     }
   }
@@ -331,17 +336,19 @@ export function createJournal(options: JournalOptions): Journal {
       stamp = `${await options.mandate().claimEpoch(found)}/${options.identity}`;
       await stampAll();
     },
-    async write(changes) {
-      const byBlock = new Map<Block, Batch>();
+    write(changes) {
+      const batches = new Map<string, Batch>();
       for (const [port, entry] of changes) {
         const block = blockNamed(blockNameOf(port));
         if (newer.has(block.name)) continue;
         block.next ??= newBatch(stop.signal.aborted);
         block.next.changes.set(port, entry);
-        byBlock.set(block, block.next);
+        batches.set(block.name, block.next);
       }
-      for (const block of byBlock.keys()) void flush(block);
-      await Promise.all([...byBlock.values()].map(({ done }) => done.promise));
+      for (const name of batches.keys()) void flush(blockNamed(name));
+      const done = (names: Iterable<string>): Promise<unknown> =>
+        Promise.all(Array.from(names, (name) => batches.get(name)?.done.promise ?? Promise.resolve()));
+      return { all: done(batches.keys()), of: (ports) => done(new Set(Array.from(ports, blockNameOf))) };
     },
     idle: () => (working === 0 ? Promise.resolve() : whenIdle.promise),
     check() {

@@ -24,11 +24,13 @@ import type { Workqueue } from '../kube/workqueue.ts';
 import type { Port } from '../ports/portSet.ts';
 import type { Audit } from './audit.ts';
 import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
-import type { Journal } from './journal.ts';
+import type { Journal, Writing } from './journal.ts';
 import { type Outcome, type Settler, shows, wishOf } from './settle.ts';
 
 const KEYS_A_ROUND = 256;
 const ROUNDS_BEING_RESERVED = 2;
+/** How long rounds wait for a table write before the next ones go on without it. */
+const RESERVE_WAIT: Millis = 5_000;
 /** Services that may wait to be settled before rounds pause. */
 const SETTLE_BACKLOG = 128;
 /** While so many Services are being settled, fewer ready keys than COMPANY wait for others, but not longer than this. */
@@ -115,7 +117,7 @@ export function createLoop(parts: LoopParts): Loop {
   function pump(): void {
     if (ledger === undefined || !isOpen) return;
     ledger.advance(clock.now());
-    void absorb(ledger);
+    absorb(ledger);
     while (reserving < ROUNDS_BEING_RESERVED && writes.size < SETTLE_BACKLOG && queue.depth > 0) {
       if (waitsForCompany()) break;
       round(ledger);
@@ -139,17 +141,16 @@ export function createLoop(parts: LoopParts): Loop {
     return false;
   }
 
-  /** Carries on what changed in the ledger; the promise settles when the table says it, too. */
-  function absorb(of: Ledger): Promise<void> {
+  /** Carries on what changed in the ledger. */
+  function absorb(of: Ledger): Writing {
     const { entries, released, wake, touched } = of.drain(parts.ranges());
     for (const key of wake) queue.add(key, { urgent: true });
     if (touched.size > 0) parts.onTouched(touched);
     for (const [port, entry] of released) audit.released(port, entry);
-    if (entries.size === 0) return Promise.resolve();
-    const written = journal.write(entries);
+    const writing = journal.write(entries);
     // Only a closed journal rejects: then we are stopping.
-    written.catch(() => undefined);
-    return written;
+    writing.all.catch(() => undefined);
+    return writing;
   }
 
   function round(of: Ledger): void {
@@ -159,27 +160,40 @@ export function createLoop(parts: LoopParts): Loop {
       if (task === 'done') queue.done(key);
       else if (task !== 'busy') tasks.push(task);
     }
-    const reserved = absorb(of);
+    const writing = absorb(of);
     if (tasks.length === 0) return;
     reserving += 1;
     begin();
-    const settleAll = (): void => tasks.forEach((task) => settle(of, task));
-    const giveUp = (): void => tasks.forEach(({ service }) => queue.done(service.key));
-    void reserved.then(settleAll, giveUp).then(() => {
+    for (const task of tasks) {
+      const reserved = writing.of(numbersIn(task.decision));
+      void reserved.then(
+        () => settle(of, task),
+        () => queue.done(task.service.key),
+      );
+    }
+    // A block that cannot be written keeps its own Services waiting, and not the rounds after them.
+    const goOn = once(() => {
       reserving -= 1;
-      end();
+      schedule();
     });
+    const cancel = clock.after(RESERVE_WAIT, goOn);
+    const finish = (): void => {
+      cancel();
+      goOn();
+      end();
+    };
+    writing.all.then(finish, finish);
   }
 
   /** 'done': nothing to write. 'busy': something must be looked up first, which ends the key itself. */
   function decideKey(of: Ledger, key: string): Task | 'done' | 'busy' {
     const service = services.get(key);
     const former = of.ownersAt(key).filter((uid) => uid !== service?.uid);
-    // Another UID under the same name proves that the former Service is gone.
-    if (service !== undefined) for (const uid of former) of.gone(uid, clock.now());
-    else if (former.length > 0) return lookThen(key, (live) => releaseAllBut(of, former, live));
+    // What the watch shows, or does not show, may be older than the table: the apiserver itself is asked.
+    if (former.length > 0) return lookThen(key, (live) => releaseAllBut(of, former, live));
     if (service === undefined) {
       writtenAt.delete(key);
+      unanswered.delete(key);
       noLongerWaits(key);
       return 'done';
     }
@@ -220,8 +234,8 @@ export function createLoop(parts: LoopParts): Loop {
       (live) => {
         use(live);
         queue.done(key);
-        // The watch may have shown all there is already.
-        if (services.get(key) !== undefined) queue.add(key);
+        // The watch may have shown all there is already; where it has not, it will.
+        if (services.get(key)?.uid === live?.uid) queue.add(key);
         end();
       },
       () => {
@@ -361,5 +375,20 @@ export function createLoop(parts: LoopParts): Loop {
     touch,
     waiting,
     drained: () => (busy === 0 ? Promise.resolve() : whenDrained.promise),
+  };
+}
+
+/** The numbers that a decision gives, or leaves, to its Service. */
+function numbersIn(decision: Decision): Port[] {
+  if (decision.do === 'ignore' || decision.do === 'defer') return [];
+  const grants = decision.do === 'refuse' ? (decision.holds?.grants ?? []) : decision.grants;
+  return grants.map(({ number }) => number);
+}
+
+function once(run: () => void): () => void {
+  let isDone = false;
+  return () => {
+    if (!isDone) run();
+    isDone = true;
   };
 }

@@ -135,7 +135,8 @@ export function createSettler(parts: { transport: Transport; events: EventRecord
     const numbers = numbersToWrite(service, grants);
     try {
       const left = leaves.length > 0 || numbers.size === 0 ? leaves : numbersGone(service, grants);
-      if (left.length > 0) {
+      // Who was refused shows False already, and is not to show something new at each try.
+      if (left.length > 0 && service.condition?.reason !== 'RefusedByApiserver') {
         now = await writeCondition(service, now, {
           reason: 'Pending',
           message: `moves from ${left.join(', ')}`,
@@ -156,7 +157,8 @@ export function createSettler(parts: { transport: Transport; events: EventRecord
 
   function failed(service: ServiceView, now: Written, ports: readonly Port[], error: unknown): Outcome {
     if (!isKubeError(error)) throw error;
-    if (isKubeError(error, 'Invalid') && ports.length > 0) return refusalOf(ports, error);
+    if (isKubeError(error, 'Invalid', 'Forbidden', 'BadRequest') && ports.length > 0)
+      return refusalOf(ports, error);
     if (isAmbiguous(error)) return { result: 'unknown', error };
     const changed = now.resourceVersion !== service.resourceVersion;
     return { result: 'again', resourceVersion: changed ? now.resourceVersion : undefined, error };
@@ -221,10 +223,13 @@ function numbersToWrite(service: ServiceView, grants: readonly PortGrant[]): Rea
   return numbers;
 }
 
-/** Which numbers the apiserver refused: its text is `Invalid value: 30100: provided port is already allocated`. */
+/**
+ * Which numbers the apiserver refused: its text is `Invalid value: 30100: provided port is already allocated`. None,
+ * when it objects to something else, as an admission policy may.
+ */
 function refusalOf(written: readonly Port[], error: KubeError): Outcome {
-  const taken = error.causes.filter(({ message }) => message.includes('already allocated'));
-  const named = new Set(taken.map(({ message }) => Number(/Invalid value: (\d+)/.exec(message)?.[1])));
-  const ports = written.filter((port) => named.has(port));
-  return { result: 'refused', ports: ports.length > 0 ? ports : written, taken: taken.length > 0, error };
+  const about = error.causes.filter(({ field }) => /^spec\.ports\[\d+\]\.nodePort$/.test(field));
+  const taken = about.some(({ message }) => message.includes('already allocated'));
+  const named = new Set(about.map(({ message }) => Number(/Invalid value: (\d+)/.exec(message)?.[1])));
+  return { result: 'refused', ports: written.filter((port) => named.has(port)), taken, error };
 }

@@ -129,7 +129,7 @@ describe('the table of another', () => {
     blocks.set(toBlockView(block('nodeport-table-30250', 200, '7/other')));
     await until(() => fenced.length === 1);
     expect(fenced).toEqual(['7/other']);
-    await expect(journal.write(new Map([[30100, undefined]]))).rejects.toThrow('the journal is closed');
+    await expect(journal.write(new Map([[30100, undefined]])).all).rejects.toThrow('the journal is closed');
     expect(stamps('nodeport-table-30250')).toEqual(['7/me']);
   });
 
@@ -137,7 +137,7 @@ describe('the table of another', () => {
     const { fenced, journal, server } = await opened(ALONE);
     server.on(`POST ${PATH}`, status(409, { reason: 'AlreadyExists' }));
     server.on(`GET ${PATH}/nodeport-table-30000`, json(block('nodeport-table-30000', 20, '7/other')));
-    await expect(journal.write(new Map([[30100, undefined]]))).rejects.toThrow('the journal is closed');
+    await expect(journal.write(new Map([[30100, undefined]])).all).rejects.toThrow('the journal is closed');
     expect(fenced).toEqual(['7/other']);
   });
 });
