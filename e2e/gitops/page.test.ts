@@ -1,8 +1,7 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { shell } from '../support/shell.ts';
 import { useWorld } from '../support/world.ts';
 
 const PAGE = join(import.meta.dirname, '../../docs/gitops.md');
@@ -36,28 +35,12 @@ const world = useWorld(async (w) => {
   await w.start();
 });
 
-/** Both outputs of a command in bash, with the cluster's kubectl as admin. */
-async function run(command: string): Promise<string> {
-  const { kubectlPath, dir, kubeconfig } = world().cluster;
-  const env = {
-    ...process.env,
-    PATH: `${dirname(kubectlPath)}:${process.env['PATH']}`,
-    KUBECONFIG: kubeconfig('admin'),
-    KUBECACHEDIR: join(dir, 'kubectl-cache'),
-  };
-  const child = spawn('bash', ['-c', `{ ${command}\n} 2>&1`], { cwd: folder, env });
-  let output = '';
-  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk));
-  await once(child, 'close');
-  return output;
-}
-
 describe('docs/gitops.md: every manifest is applied, every command prints what the page says', () => {
   test.each(steps.map((step) => ['file' in step ? step.file : step.command, step] as const))(
     '%s',
     async (_, step) => {
       if ('file' in step) await writeFile(join(folder, step.file), step.text);
-      else expect(await run(step.command)).toBe(step.prints);
+      else expect((await shell(world().cluster, step.command, folder)).output).toBe(step.prints);
     },
   );
 
