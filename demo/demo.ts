@@ -23,6 +23,7 @@ import {
   say,
 } from './print.ts';
 import {
+  INTRUDER,
   LATE,
   LEAVES,
   namespaceDefault,
@@ -70,6 +71,7 @@ async function main(): Promise<void> {
     const stage = await setUp();
     await theTeamsMoveIn(stage);
     await everyWayToAsk(stage);
+    await segmentsBind(stage);
     await oneLeaves(stage);
     await theControllerIsKilled(stage);
     await someMetrics(stage);
@@ -122,7 +124,7 @@ async function setUp(): Promise<Stage> {
 }
 
 async function theTeamsMoveIn({ cluster, world }: Stage): Promise<void> {
-  heading('4  Three teams, a segment each, and one for everybody');
+  heading('4  A segment for each team, and one for everybody');
   await apply(cluster, rangeManifests());
   await expected(world, OLD);
   const started = performance.now();
@@ -158,14 +160,35 @@ async function everyWayToAsk({ cluster, world }: Stage): Promise<void> {
   printRequests([...OTHER_WAYS, OLDER].map(({ key }) => known(world, key)));
   say(
     'The namespace d-prod has the default shared: d-prod/web follows it, d-prod/own-way does not, and d-prod/older, ' +
-      'which was there before it, is not moved. 30250 is given only to who asks for that number.',
+      'which was there before it, is not moved. 30250 is given only to who asks for that number. e-prod/web asks for ' +
+      'nothing: team-e is Automatic, for Services at the edge; it gets 30220, because what team-e and team-b both declare ' +
+      'belongs to team-b. And closed is paused: it keeps its holders and takes ' +
+      'nobody new.',
     '  ',
     'dim',
   );
 }
 
+async function segmentsBind({ cluster }: Stage): Promise<void> {
+  heading('7  Segments that bind: kubectl apply -k config/policy');
+  await kubectl(cluster, 'apply', '-k', join(CONFIG, 'policy'));
+  const input = JSON.stringify(serviceManifest(INTRUDER));
+  const [namespace = '', name = ''] = INTRUDER.key.split('/');
+  const deadline = performance.now() + 30_000;
+  for (;;) {
+    // The apiserver needs a moment until it has read the policy.
+    const { code, stderr } = await cluster.kubectl(['create', '-f', '-'], { input });
+    if (code !== 0) {
+      say(`Somebody in ${namespace} pins a number of team B's segment:`);
+      return say(stderr.trim().replace(/^.*denied request: /s, ''), '    ', 'red');
+    }
+    if (performance.now() > deadline) throw new Error('the policy denies nothing');
+    await kubectl(cluster, 'delete', 'service', '-n', namespace, name);
+  }
+}
+
 async function oneLeaves({ client, world }: Stage): Promise<void> {
-  heading('7  A Service is deleted, and the first in line is served');
+  heading('8  A Service is deleted, and the first in line is served');
   const [before, waits] = [known(world, LEAVES), known(world, SERVED_NEXT)];
   say(
     `${LEAVES} has ${portsText(before)}; ${SERVED_NEXT} waits and has ${portsText(waits)} meanwhile, a random number.`,
@@ -189,7 +212,7 @@ async function oneLeaves({ client, world }: Stage): Promise<void> {
 }
 
 async function theControllerIsKilled({ cluster, controller, world }: Stage): Promise<void> {
-  heading('8  The controller is killed, and starts again');
+  heading('9  The controller is killed, and starts again');
   await controller.idle();
   const before = new Map(world.services);
   const pid = controller.pid();
@@ -214,7 +237,7 @@ async function theControllerIsKilled({ cluster, controller, world }: Stage): Pro
 }
 
 async function someMetrics({ controller }: Stage): Promise<void> {
-  heading('9  Metrics');
+  heading('10  Metrics');
   const interesting =
     /^nodeport_manager_(range_(allocated|free)_ports|range_usage_ratio|pending_services|allocations_total)/;
   const lines = (await controller.metrics()).split('\n').filter((line) => interesting.test(line));

@@ -11,6 +11,7 @@ export interface ServiceRow {
   readonly range?: string;
   /** The annotation `ports`: exact numbers. */
   readonly wants?: string;
+  readonly labels?: Readonly<Record<string, string>>;
   /** Default NodePort. */
   readonly type?: 'LoadBalancer';
   /** Makes a LoadBalancer keep client addresses, which takes one more number for its health check. */
@@ -76,7 +77,13 @@ export const OTHER_WAYS: readonly ServiceRow[] = [
   { key: 'b-prod/same', range: 'team-b', wants: '30215', ports: 'http:80', expect: ['PortTaken'] },
   { key: 'd-prod/web', ports: 'http:80', expect: SERVED },
   { key: 'd-prod/own-way', range: 'none', ports: 'http:80', expect: [] },
+  { key: 'e-prod/web', labels: { tier: 'edge' }, ports: 'http:80', expect: SERVED },
+  { key: 'e-prod/internal', ports: 'http:80', expect: [] },
+  { key: 'e-prod/closed', range: 'closed', ports: 'http:80', expect: ['RangePaused'] },
 ];
+
+/** Whoever pins this number, of team B's segment, and is not admitted there, is denied once the policy is installed. */
+export const INTRUDER: ServiceRow = { key: 'a-dev/intruder', ports: 'http:80=30216', expect: [] };
 
 /** Of them, what the default of its namespace did not move. */
 export const OLDER: ServiceRow = { key: 'd-prod/older', ports: '', expect: ['HeldOutOfRange', 'Adopted'] };
@@ -96,6 +103,7 @@ const NAMESPACES: Readonly<Record<string, string>> = {
   'c-prod': 'c',
   'c-batch': 'c',
   'd-prod': 'd',
+  'e-prod': 'e',
 };
 
 const RANGES: Readonly<Record<string, PortRangeSpec>> = {
@@ -113,8 +121,17 @@ const RANGES: Readonly<Record<string, PortRangeSpec>> = {
   'team-c': { ranges: [{ from: 30300, to: 30305 }], namespaces: ['c-prod', 'c-batch'], cooldown: '0s' },
   // For everybody, tried last, and a Service's number follows from its name.
   shared: { ranges: [{ from: 30500, to: 30519 }], priority: -1, strategy: 'Hash' },
+  // Nobody in e-prod needs to ask, if it is at the edge.
+  'team-e': {
+    ranges: [{ from: 30210, to: 30225 }],
+    namespaces: ['e-prod'],
+    serviceSelector: { matchLabels: { tier: 'edge' } },
+    assignment: 'Automatic',
+  },
+  closed: { ranges: [{ from: 30600, to: 30609 }], paused: true },
 };
 
+/** Whose table of numbers is printed: the others come into it later. */
 export const rangeNames = Object.keys(RANGES);
 
 export function namespaceManifests(): object[] {
@@ -144,7 +161,15 @@ export function rangeManifests(): object[] {
   }));
 }
 
-export function serviceManifest({ key, range, wants, ports, type, healthCheckNodePort }: ServiceRow): object {
+export function serviceManifest({
+  key,
+  range,
+  wants,
+  labels,
+  ports,
+  type,
+  healthCheckNodePort,
+}: ServiceRow): object {
   const [namespace, name] = key.split('/');
   const annotations = {
     ...(range === undefined ? {} : { [ANNOTATION.range]: range }),
@@ -157,6 +182,7 @@ export function serviceManifest({ key, range, wants, ports, type, healthCheckNod
       namespace,
       name,
       annotations,
+      ...(labels === undefined ? {} : { labels }),
     },
     spec: {
       type: type ?? 'NodePort',
