@@ -104,6 +104,7 @@ function candidatesOf({ request, ranges, service, namespace }: Situation): reado
 function candidatesInTurn(situation: Situation): readonly string[] {
   const names = candidatesOf(situation);
   const { entries, request, service } = situation;
+  if (entries.size === 0) return names;
   for (const [number, entry] of entries) {
     const missing = service.ports.filter(({ nodePort }) => nodePort !== number);
     const isReserved = missing.length === service.ports.length && concerns(entry.ports, missing);

@@ -56,15 +56,15 @@ export function situationOf(snapshot: Snapshot, request: Request): Situation {
     (told?.numbers.includes(port.nodePort) ?? false);
   const slots = slotsOf(service, request, isHeld, wasThereFirst(snapshot, request, told?.numbers));
   let grantedFrom: string | undefined;
-  const recorded: string[] = [];
+  let honoured: string | undefined;
   for (const { state, number } of slots) {
     const entry = state === 'held' ? entries.get(number) : undefined;
     if (entry === undefined) continue;
     if (entry.range !== '') grantedFrom ??= entry.range;
-    if (entry.request !== '') recorded.push(entry.request);
+    // A crash in the midst of a move leaves the new request on what it keeps: the old one counts until it is nowhere.
+    if (entry.request !== '' && (honoured === undefined || honoured === request.text))
+      honoured = entry.request;
   }
-  // A crash in the midst of a move leaves the new request on what it keeps: the old one counts until it is nowhere.
-  const honoured = recorded.find((text) => text !== request.text) ?? recorded[0];
   const owner = { key: service.key, uid: service.uid };
   grantedFrom ??= told?.range;
   const requestChanged = request.source === 'service' && honoured !== undefined && honoured !== request.text;
