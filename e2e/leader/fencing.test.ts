@@ -24,7 +24,8 @@ const world = useWorld(async (w) => {
 });
 
 afterAll(async () => {
-  for (const [epoch, writers] of await writersByEpoch(world()))
+  // Two that begin at once without a Lease may each stamp another block before they meet, and end.
+  for (const [epoch, writers] of await writersByEpoch(world(), 'entries'))
     expect([...writers], `writers of epoch ${epoch}`).toHaveLength(1);
 });
 
@@ -111,7 +112,7 @@ describe('the stamp on the table', () => {
     expect(await epochs()).toBe(before + 1);
   });
 
-  test('two without leader election that begin at once never both write in one epoch', async () => {
+  test('two without leader election that begin at once never both write entries in one epoch', async () => {
     await controller.kill('SIGTERM');
     for (let run = 1; run <= RUNS; run += 1) {
       const both = await Promise.all([world().launch({ flags: ALONE }), world().launch({ flags: ALONE })]);

@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
 import type { ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
-import { conditionOf } from '../support/objects.ts';
+import { conditionOf, type Metadata } from '../support/objects.ts';
 import type { World } from '../support/world.ts';
 
 /** How often what depends on chance is done: `RUNS=10` is the long profile. */
@@ -64,14 +64,22 @@ export function report(what: string, all: readonly number[]): void {
   console.info(`${what}: median ${median} ms, worst ${sorted.at(-1)} ms of ${sorted.length}`);
 }
 
-/** Every stamp that was written on a block of the table, by its epoch. */
-export async function writersByEpoch({ writes }: World): Promise<Map<number, Set<string>>> {
+/** Every stamp that was written on a block of the table, by its epoch; with `entries`, only where entries changed. */
+export async function writersByEpoch(
+  { writes }: World,
+  which: 'stamps' | 'entries' = 'stamps',
+): Promise<Map<number, Set<string>>> {
   const writers = new Map<number, Set<string>>();
-  for (const { resource, code, request } of await writes()) {
+  const last = new Map<string, string>();
+  for (const { resource, name, code, request } of await writes()) {
     if (resource !== 'configmaps' || code > 299) continue;
-    const { metadata } = request as { metadata: { annotations?: Record<string, string> } };
+    const { metadata, data = {} } = request as { metadata: Metadata; data?: Record<string, string> };
+    const entries = JSON.stringify(Object.entries(data).toSorted(([a], [b]) => (a < b ? -1 : 1)));
+    const counts = which === 'stamps' || entries !== last.get(name);
+    last.set(name, entries);
     const [epoch, writer = ''] = (metadata.annotations?.['nodeport-manager.io/epoch'] ?? '0/').split('/');
-    if (Number(epoch) > 0) writers.set(Number(epoch), (writers.get(Number(epoch)) ?? new Set()).add(writer));
+    if (counts && Number(epoch) > 0)
+      writers.set(Number(epoch), (writers.get(Number(epoch)) ?? new Set()).add(writer));
   }
   return writers;
 }

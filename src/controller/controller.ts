@@ -249,7 +249,7 @@ export function createController(options: ControllerOptions): Controller {
       .then(() => {
         isBarrierNext = false;
         shut();
-        return first();
+        return Promise.all([first(), nodePorts.discover()]);
       })
       .then(barrier)
       .catch((error: unknown) =>
@@ -265,7 +265,7 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   async function barrier(): Promise<void> {
-    await Promise.all([caches.synced, loop.drained(), nodePorts.discover()]);
+    await Promise.all([caches.synced, loop.drained()]);
     await journal.idle();
     const next = createLedger({ cooldownOf });
     for (const service of services.values()) next.observe(undefined, service, clock.now());
