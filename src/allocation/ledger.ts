@@ -10,12 +10,13 @@
  * fetched with `drain`: entries to write to the table, numbers that became free, numbers to count again.
  * Nothing here does I/O or reads a clock: times come in as arguments.
  */
-import { numbersOf, type ServicePort, type ServiceView } from '../api/service.ts';
+import { numbersOf, type ServiceView } from '../api/service.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
 import { concerns, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
+import { holdingOf, isFreeFor as isFree } from './holding.ts';
 import type { Range } from './range.ts';
 import { deleteFrom } from './sets.ts';
-import type { Decision, Entry, Holding, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
+import type { Decision, Entry, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
 import { createWaiting, numbersAmong, type Waiter } from './waiting.ts';
 
 /** The apiserver's refusals of a number: 1, 2, 4 … 30 s until it is tried again. */
@@ -77,6 +78,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   const strikes = new Map<Port, number>();
   const unreadable = portSet();
   const taken = portSet();
+  const known = { holders, entries, resting, unreadable, taken };
   const waiting = createWaiting();
   /** taken, and the numbers that somebody waits for by name. */
   const spokenFor = portSet();
@@ -168,29 +170,6 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     write(port, lost.get(port), now);
   }
 
-  function isFreeFor(port: Port, owner: Owner, ports: readonly ServicePort[]): boolean {
-    if (!has(taken, port)) return true;
-    if (has(unreadable, port)) return false;
-    if (holders.get(port)?.some(({ uid }) => uid !== owner.uid)) return false;
-    const entry = entries.get(port);
-    if (entry?.state === 'Held') return entry.uid === owner.uid;
-    if (entry === undefined) return !resting.has(port);
-    return !resting.has(port) || (entry.service === owner.key && concerns(entry.ports, ports));
-  }
-
-  function holding(port: Port): Holding | undefined {
-    const entry = entries.get(port);
-    const owner = holders.get(port)?.[0];
-    if (owner !== undefined)
-      return { by: 'service', owner, managed: entry?.state === 'Held' && entry.uid === owner.uid };
-    if (has(unreadable, port)) return { by: 'unreadable' };
-    const until = resting.get(port) ?? 0;
-    if (entry?.state === 'Held') return { by: 'reservation', owner: { key: entry.service, uid: entry.uid } };
-    if (!resting.has(port)) return undefined;
-    if (entry === undefined) return { by: 'refusal', until };
-    return { by: 'cooldown', last: { key: entry.service, uid: entry.uid }, ports: entry.ports, until };
-  }
-
   function observe(before: ServiceView | undefined, after: ServiceView | undefined, now: Millis): void {
     if (before !== undefined && after !== undefined && before.uid !== after.uid) {
       // Deleted and made again between two looks: somebody else with the same name.
@@ -271,8 +250,10 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     if (before === undefined || !sameHolding(before, entry)) write(grant.number, entry, now);
   }
 
+  const isFreeFor: Ledger['isFreeFor'] = (port, owner, ports) => isFree(known, port, owner, ports);
+
   return {
-    holding,
+    holding: (port) => holdingOf(known, port),
     isFreeFor,
     entriesOf: (uid) => heldBy.get(uid) ?? NO_ENTRIES,
     returnable(owner, ports) {
