@@ -195,6 +195,7 @@ export function createLoop(parts: LoopParts): Loop {
       writtenAt.delete(key);
       unanswered.delete(key);
       noLongerWaits(key);
+      queue.forget(key);
       return 'done';
     }
     if (unanswered.has(key)) return lookThen(key, (live) => answered(key, live));
@@ -213,8 +214,9 @@ export function createLoop(parts: LoopParts): Loop {
     audit.decided(service, decision);
     of.fold(service, decision, clock.now());
     noteWaiting(key, decision);
-    const isShown = shows(service, wishOf(decision).verdict);
-    return isShown && decision.do !== 'assign' ? 'done' : { service, decision };
+    if (decision.do === 'assign' || !shows(service, wishOf(decision).verdict)) return { service, decision };
+    queue.forget(key);
+    return 'done';
   }
 
   function releaseAllBut(of: Ledger, uids: readonly string[], live: ServiceView | undefined): void {

@@ -24,7 +24,7 @@ import { type Apiserver, type Change, createApiserver, type SimAnswer, type SimO
 import { createNetwork, type Faults } from './network.ts';
 import type { JsonObject } from './patches.ts';
 
-const NODE_PORTS = [30_000, 30_299] as const;
+const NODE_PORTS: NodePortRange = [30_000, 30_299];
 const SYSTEM = 'nodeport-manager-system';
 /** Nothing is written for so long: it rests. Longer than the longest backoff that it could be waiting for. */
 const RESTS_AFTER: Millis = 35_000;
@@ -33,8 +33,12 @@ const LONGEST: Millis = 3_600_000;
 const DOWN_FOR: Millis = 60_000;
 const RESTARTED_AFTER: Millis = 1_000;
 
+type NodePortRange = readonly [first: number, last: number];
+
 export interface SimulationOptions {
   readonly seed: number;
+  /** The apiserver's own range. */
+  readonly nodePorts?: NodePortRange;
   readonly concurrency?: number;
   readonly faults?: Faults;
 }
@@ -78,10 +82,11 @@ export interface Simulation {
   violations(): readonly string[];
 }
 
-export function createSimulation({ seed, concurrency = 4, faults = {} }: SimulationOptions): Simulation {
+export function createSimulation(options: SimulationOptions): Simulation {
+  const { seed, concurrency = 4, faults = {}, nodePorts = NODE_PORTS } = options;
   const clock = manualClock();
   const random = randomFrom(seed);
-  const server = createApiserver({ nodePorts: NODE_PORTS, now: clock.now, random: randomFrom(seed + 1) });
+  const server = createApiserver({ nodePorts, now: clock.now, random: randomFrom(seed + 1) });
   // Beside the server's own, which a restored etcd cuts off.
   const changes: Change[] = [];
   const past: string[] = [];
