@@ -1,16 +1,17 @@
 /** Who holds a number, read from what the ledger knows of it; nothing is changed here. */
 import type { ServicePort } from '../api/service.ts';
 import { has, type Port, type PortSet } from '../ports/portSet.ts';
+import type { Entries } from './entries.ts';
 import { concerns } from './entry.ts';
-import type { Entry, Holding, Millis, Owner } from './types.ts';
+import type { Rests } from './rests.ts';
+import type { Holding, Owner } from './types.ts';
 
 /** What the ledger keeps about numbers, read-only. */
 export interface Known {
   /** Services that have the number, as the watch shows them. */
   readonly holders: ReadonlyMap<Port, readonly Owner[]>;
-  readonly entries: ReadonlyMap<Port, Entry>;
-  /** Until when: with a Released entry a cooldown, without any entry a refusal. */
-  readonly resting: ReadonlyMap<Port, Millis>;
+  readonly entries: Pick<Entries, 'get'>;
+  readonly resting: Pick<Rests, 'has' | 'until'>;
   readonly unreadable: PortSet;
   readonly taken: PortSet;
 }
@@ -22,9 +23,9 @@ export function holdingOf({ holders, entries, resting, unreadable }: Known, port
   if (owner !== undefined)
     return { by: 'service', owner, managed: entry?.state === 'Held' && entry.uid === owner.uid };
   if (has(unreadable, port)) return { by: 'unreadable' };
-  const until = resting.get(port) ?? 0;
   if (entry?.state === 'Held') return { by: 'reservation', owner: { key: entry.service, uid: entry.uid } };
   if (!resting.has(port)) return undefined;
+  const until = resting.until(port);
   if (entry === undefined) return { by: 'refusal', until };
   return { by: 'cooldown', last: { key: entry.service, uid: entry.uid }, ports: entry.ports, until };
 }

@@ -12,16 +12,13 @@
  */
 import { numbersOf, type ServiceView } from '../api/service.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
+import { createEntries } from './entries.ts';
 import { concerns, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
 import { holdingOf, isFreeFor as isFree } from './holding.ts';
 import type { Range } from './range.ts';
-import { deleteFrom } from './sets.ts';
+import { createRests } from './rests.ts';
 import type { Decision, Entry, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
 import { createWaiting, numbersAmong, type Waiter } from './waiting.ts';
-
-/** The apiserver's refusals of a number: 1, 2, 4 … 30 s until it is tried again. */
-const REFUSAL_FIRST: Millis = 1_000;
-const REFUSAL_LONGEST: Millis = 30_000;
 
 export interface LedgerChanges {
   /** By number; undefined: the table shall have no entry. */
@@ -69,13 +66,8 @@ export interface Ledger extends LedgerView {
 /** `cooldownOf`: ms that numbers of this PortRange rest after their release. */
 export function createLedger(options: { cooldownOf: (range: string) => Millis }): Ledger {
   const holders = new Map<Port, Owner[]>();
-  const entries = new Map<Port, Entry>();
-  const heldBy = new Map<string, Map<Port, Entry>>();
-  const uidsAt = new Map<string, Set<string>>();
-  const releasedBy = new Map<string, Set<Port>>();
-  /** Until when: with a Released entry a cooldown, without any entry a refusal. */
-  const resting = new Map<Port, Millis>();
-  const strikes = new Map<Port, number>();
+  const entries = createEntries();
+  const resting = createRests();
   const unreadable = portSet();
   const taken = portSet();
   const known = { holders, entries, resting, unreadable, taken };
@@ -90,7 +82,6 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   let someoneMayBeServed = false;
   /** Services to decide again for another reason: they sit on a number that rests no more, or say who has one. */
   let concerned = new Set<string>();
-  let soonest = Number.POSITIVE_INFINITY;
 
   /** Recomputes the one bit of a number from all that is known about it. */
   function settleBit(port: Port): void {
@@ -111,36 +102,10 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     else remove(spokenFor, port);
   }
 
-  function rest(port: Port, until: Millis, now: Millis): void {
-    if (until <= now) return;
-    resting.set(port, until);
-    soonest = Math.min(soonest, until);
-  }
-
-  function unindex(port: Port, { state, uid, service }: Entry): void {
-    if (state === 'Released') return deleteFrom(releasedBy, service, port);
-    deleteFrom(heldBy, uid, port);
-    if (!heldBy.has(uid)) deleteFrom(uidsAt, service, uid);
-  }
-
-  function index(port: Port, entry: Entry, now: Millis): void {
-    const { state, uid, service, until = 0 } = entry;
-    entries.set(port, entry);
-    if (state === 'Held') {
-      heldBy.set(uid, (heldBy.get(uid) ?? new Map<Port, Entry>()).set(port, entry));
-      uidsAt.set(service, (uidsAt.get(service) ?? new Set()).add(uid));
-    } else {
-      releasedBy.set(service, (releasedBy.get(service) ?? new Set()).add(port));
-      rest(port, until, now);
-    }
-  }
-
   function put(port: Port, entry: Entry | undefined, now: Millis): void {
-    const before = entries.get(port);
-    if (before !== undefined) unindex(port, before);
-    resting.delete(port);
-    if (entry === undefined) entries.delete(port);
-    else index(port, entry, now);
+    entries.set(port, entry);
+    resting.end(port);
+    if (entry?.state === 'Released') resting.begin(port, entry.until ?? 0, now);
     settleBit(port);
   }
 
@@ -151,8 +116,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
   /** Somebody took or let go of the number before our eyes: what made the apiserver refuse it is known, or over. */
   function endRefusal(port: Port): void {
-    strikes.delete(port);
-    if (!entries.has(port)) resting.delete(port);
+    resting.forgive(port);
+    if (entries.get(port) === undefined) resting.end(port);
   }
 
   function forgetHolder(port: Port, uid: string): void {
@@ -226,7 +191,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   /** The Service's entries for numbers that the decision does not give it. One that moves still has them meanwhile. */
   function endEntries(service: ServiceView, kept: readonly PortGrant[], moves: boolean, now: Millis): void {
     const present = new Set(numbersOf(service));
-    for (const port of heldBy.get(service.uid)?.keys() ?? []) {
+    for (const port of entries.heldBy(service.uid).keys()) {
       if (kept.some(({ number }) => number === port)) continue;
       if (!present.has(port)) release(port, now);
       else if (!moves) write(port, undefined, now);
@@ -235,7 +200,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
   /** Who stops asking keeps the ports that it has: asking again shall not lead it back to those that it left. */
   function giveUpFormer({ key, uid }: ServiceView, now: Millis): void {
-    for (const port of Array.from(releasedBy.get(key) ?? [])) {
+    for (const port of Array.from(entries.releasedBy(key) ?? [])) {
       const entry = entries.get(port);
       if (entry?.uid === uid && entry.ports.length > 0) write(port, { ...entry, ports: [] }, now);
     }
@@ -255,9 +220,9 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   return {
     holding: (port) => holdingOf(known, port),
     isFreeFor,
-    entriesOf: (uid) => heldBy.get(uid) ?? NO_ENTRIES,
+    entriesOf: entries.heldBy,
     returnable(owner, ports) {
-      const former = releasedBy.get(owner.key);
+      const former = entries.releasedBy(owner.key);
       if (former === undefined) return [];
       const releasedAt = (port: Port): Millis => entries.get(port)?.released ?? 0;
       return [...former]
@@ -288,7 +253,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       endEntries(service, holds?.grants ?? [], decision.do === 'assign', now);
       if (decision.do === 'ignore' && numbersOf(service).length > 0) giveUpFormer(service, now);
       for (const grant of holds?.grants ?? []) {
-        const isRecorded = heldBy.get(service.uid)?.has(grant.number) ?? false;
+        const isRecorded = entries.heldBy(service.uid).has(grant.number);
         // A refusal honours nothing: only what was lost is recorded again.
         if (holds !== undefined && !(decision.do === 'refuse' && isRecorded))
           record(service, holds, grant, now);
@@ -296,18 +261,16 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     },
 
     restore: put,
-    ownersAt: (key) => [...(uidsAt.get(key) ?? [])],
+    ownersAt: (key) => [...entries.uidsAt(key)],
     gone(uid, now) {
-      for (const port of heldBy.get(uid)?.keys() ?? []) release(port, now);
+      for (const port of entries.heldBy(uid).keys()) release(port, now);
     },
 
     refused(uid, port, now) {
       if (entries.get(port)?.uid !== uid) return;
-      const strike = (strikes.get(port) ?? 0) + 1;
-      strikes.set(port, strike);
+      const pause = resting.strike(port);
       write(port, undefined, now);
-      if (!holders.has(port))
-        rest(port, now + Math.min(REFUSAL_LONGEST, REFUSAL_FIRST * 2 ** (strike - 1)), now);
+      if (!holders.has(port)) resting.begin(port, now + pause, now);
       settleBit(port);
     },
 
@@ -320,17 +283,10 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     },
 
     advance(now) {
-      if (now < soonest) return;
-      soonest = Number.POSITIVE_INFINITY;
-      for (const [port, until] of resting) {
-        if (until > now) {
-          soonest = Math.min(soonest, until);
-          continue;
-        }
-        resting.delete(port);
+      resting.advance(now, (port) => {
         settleBit(port);
         for (const { key } of holders.get(port) ?? []) concerned.add(key);
-      }
+      });
     },
 
     forgetHistory(now) {
@@ -339,7 +295,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       }
     },
 
-    nextDeadline: () => soonest,
+    nextDeadline: resting.next,
     inUse: () => holders.size,
     duplicates: () => [...holders].filter(([, owners]) => owners.length > 1),
 
@@ -357,7 +313,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     taken,
     spokenFor,
     entry: (port) => entries.get(port),
-    entries: () => entries.entries(),
+    entries: () => entries,
   };
 
   function servable(ranges: ReadonlyMap<string, Range>): string[] {
@@ -377,4 +333,3 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 }
 
 const NOT_REFUSED = { needs: new Map<string, number>(), waitsFor: [], names: [] };
-const NO_ENTRIES: ReadonlyMap<Port, Entry> = new Map();
