@@ -1,5 +1,5 @@
 /** The Grafana dashboard: config/grafana is generated from here ("make docs"). */
-import { COLUMNS, P, type Panel, ROWS } from './panels.ts';
+import { COLUMNS, P, type Panel, ROWS, type State } from './panels.ts';
 
 const DATASOURCE = { type: 'prometheus', uid: '${datasource}' };
 const COLORS = ['green', 'yellow', 'orange', 'red'];
@@ -79,9 +79,9 @@ function laidOut(): object[] {
 }
 
 function panelOf(panel: Panel): object {
-  const { type, title, description, queries, unit, steps = [], stacked = false } = panel;
+  const { type, title, description, queries, unit } = panel;
   const isTable = type === 'table';
-  const isNow = type !== 'timeseries';
+  const isNow = !overTime(panel);
   return {
     type,
     title,
@@ -101,18 +101,45 @@ function panelOf(panel: Panel): object {
         unit,
         min: 0,
         ...(unit === 'percentunit' ? { max: 1 } : {}),
-        color: { mode: isNow ? 'thresholds' : 'palette-classic' },
-        thresholds: {
-          mode: 'absolute',
-          steps: [null, ...steps].map((value, i) => ({ value, color: COLORS[i] })),
-        },
-        ...(stacked ? { custom: { stacking: { mode: 'normal', group: 'A' }, fillOpacity: 30 } } : {}),
+        ...colors(panel),
+        ...drawing(panel),
       },
       overrides: isTable ? columnUnits() : [],
     },
     options: OPTIONS[type],
     ...(isTable ? { transformations: columns() } : {}),
   };
+}
+
+/** Asked for every moment that is shown, and not only for the last one. */
+function overTime({ type }: Panel): boolean {
+  return type === 'timeseries' || type === 'state-timeline';
+}
+
+function colors({ type, steps = [], states = [] }: Panel): object {
+  return {
+    color: { mode: type === 'timeseries' ? 'palette-classic' : 'thresholds' },
+    thresholds: {
+      mode: 'absolute',
+      steps: [null, ...steps].map((value, i) => ({ value, color: COLORS[i] })),
+    },
+    ...(states.length > 0 ? { mappings: [mapping(states)] } : {}),
+  };
+}
+
+function mapping(states: readonly State[]): object {
+  const options = states.map(({ value, text, color }, index) => [value, { text, color, index }]);
+  return { type: 'value', options: Object.fromEntries(options) };
+}
+
+/** How a time series is drawn. */
+function drawing({ type, axis, steps, stacked = false }: Panel): object {
+  const custom = {
+    ...(axis === undefined ? {} : { axisLabel: axis }),
+    ...(stacked ? { stacking: { mode: 'normal', group: 'A' }, fillOpacity: 30 } : {}),
+    ...(steps === undefined ? {} : { thresholdsStyle: { mode: 'dashed' } }),
+  };
+  return type === 'timeseries' && Object.keys(custom).length > 0 ? { custom } : {};
 }
 
 const OPTIONS: Readonly<Record<Panel['type'], object>> = {
@@ -129,6 +156,13 @@ const OPTIONS: Readonly<Record<Panel['type'], object>> = {
   timeseries: {
     legend: { displayMode: 'list', placement: 'bottom', showLegend: true, calcs: [] },
     tooltip: { mode: 'multi', sort: 'desc' },
+  },
+  'state-timeline': {
+    legend: { displayMode: 'list', placement: 'bottom', showLegend: false, calcs: [] },
+    tooltip: { mode: 'single', sort: 'none' },
+    mergeValues: true,
+    rowHeight: 0.8,
+    showValue: 'auto',
   },
   table: { showHeader: true },
 };

@@ -1,24 +1,34 @@
 /** What the Grafana dashboard shows, and what it asks for that. */
 
 /** What a panel asks. `legend` is empty where there is one series only. */
-interface Query {
+export interface Query {
   readonly expr: string;
   readonly legend?: string;
 }
 
 export interface Panel {
-  readonly type: 'stat' | 'bargauge' | 'timeseries' | 'table';
+  readonly type: 'stat' | 'bargauge' | 'timeseries' | 'state-timeline' | 'table';
   readonly title: string;
   readonly description: string;
   readonly queries: readonly Query[];
   readonly unit: string;
+  /** What the vertical axis counts, where the unit does not say it. */
+  readonly axis?: string;
   /** Of 24 columns. */
   readonly width: number;
   readonly height: number;
-  /** From which values on it turns yellow, orange, red. */
+  /** From which values on it turns yellow, orange, red; lines in a time series. */
   readonly steps?: readonly number[];
   /** Stacked areas rather than lines. */
   readonly stacked?: boolean;
+  /** Of a state timeline: what its values mean. */
+  readonly states?: readonly State[];
+}
+
+export interface State {
+  readonly value: number;
+  readonly text: string;
+  readonly color: 'green' | 'yellow' | 'red' | 'blue';
 }
 
 interface Row {
@@ -34,6 +44,11 @@ const RATE = '[$__rate_interval]';
 const ours = `and on (job, instance) ${P}last_sync_timestamp_seconds${ALL}`;
 const quantile = (q: number, metric: string): string =>
   `histogram_quantile(${q}, sum by (le) (rate(${metric}_bucket${ALL}${RATE}) ${ours}))`;
+
+/** One alert in one state at a time: 1 for pending, 2 for firing. */
+const alertsThat = (state: string): string =>
+  `max by (alertname, range, kind, reason) (ALERTS{alertname=~"NodePort.+",alertstate="${state}",cluster=~"$cluster"})`;
+const ALERTS = `2 * ${alertsThat('firing')} or ${alertsThat('pending')}`;
 
 /** The columns of the table of segments, in this order. */
 export const COLUMNS: readonly (readonly [title: string, expr: string, unit: string])[] = [
@@ -121,12 +136,41 @@ export const ROWS: readonly Row[] = [
       },
       {
         type: 'timeseries',
-        title: 'Free ports',
+        title: 'Usage over time',
+        description: 'With the shares from which on the alerts speak, as they are shipped.',
+        queries: [{ expr: `max by (range) (${P}range_usage_ratio${OF})`, legend: '{{range}}' }],
+        unit: 'percentunit',
+        width: 12,
+        height: 8,
+        steps: [0.75, 0.85, 0.95],
+      },
+      {
+        type: 'timeseries',
+        title: 'Free ports over time',
         description: 'What a new Service could get.',
         queries: [{ expr: `min by (range) (${P}range_free_ports${OF})`, legend: '{{range}}' }],
         unit: 'short',
+        axis: 'ports',
+        width: 12,
+        height: 8,
+      },
+    ],
+  },
+  {
+    title: 'Alerts',
+    panels: [
+      {
+        type: 'state-timeline',
+        title: 'Alerts',
+        description: 'Of the rules in config/prometheus; nothing is shown while all is well.',
+        queries: [{ expr: ALERTS, legend: '{{alertname}} {{range}} {{kind}} {{reason}}' }],
+        unit: 'short',
         width: 24,
-        height: 7,
+        height: 10,
+        states: [
+          { value: 1, text: 'pending', color: 'yellow' },
+          { value: 2, text: 'firing', color: 'red' },
+        ],
       },
     ],
   },
@@ -144,6 +188,7 @@ export const ROWS: readonly Row[] = [
           },
         ],
         unit: 'short',
+        axis: 'decisions',
         width: 8,
         height: 7,
       },
@@ -153,6 +198,7 @@ export const ROWS: readonly Row[] = [
         description: 'Numbers that came free.',
         queries: [{ expr: `sum by (range) (increase(${P}releases_total${OF}${RATE}))`, legend: '{{range}}' }],
         unit: 'short',
+        axis: 'ports',
         width: 8,
         height: 7,
       },
@@ -184,6 +230,7 @@ export const ROWS: readonly Row[] = [
           },
         ],
         unit: 'short',
+        axis: 'Services',
         width: 8,
         height: 7,
         stacked: true,
@@ -194,6 +241,7 @@ export const ROWS: readonly Row[] = [
         description: 'By kind; the runbook of NodePortConflicts says what each means.',
         queries: [{ expr: `max by (kind) (${P}active_conflicts${ALL})`, legend: '{{kind}}' }],
         unit: 'short',
+        axis: 'conflicts',
         width: 8,
         height: 7,
         stacked: true,
@@ -204,6 +252,7 @@ export const ROWS: readonly Row[] = [
         description: 'Seen for the first time.',
         queries: [{ expr: `sum by (kind) (increase(${P}conflicts_total${ALL}${RATE}))`, legend: '{{kind}}' }],
         unit: 'short',
+        axis: 'conflicts',
         width: 8,
         height: 7,
       },
@@ -223,15 +272,22 @@ export const ROWS: readonly Row[] = [
         steps: [1200, 1500, 1800],
       },
       {
-        type: 'stat',
-        title: 'Leaders',
+        type: 'state-timeline',
+        title: 'Who leads',
         description: 'One instance leads, the others stand by.',
         queries: [
-          { expr: `sum(leader_election_master_status{name="nodeport-manager",cluster=~"$cluster"})` },
+          {
+            expr: `max by (instance) (leader_election_master_status{name="nodeport-manager",cluster=~"$cluster"})`,
+            legend: '{{instance}}',
+          },
         ],
         unit: 'short',
-        width: 4,
+        width: 8,
         height: 7,
+        states: [
+          { value: 0, text: 'stands by', color: 'blue' },
+          { value: 1, text: 'leads', color: 'green' },
+        ],
       },
       {
         type: 'timeseries',
@@ -240,7 +296,7 @@ export const ROWS: readonly Row[] = [
           'Since it last said anything about each kind; a watch says something about once a minute.',
         queries: [{ expr: `max by (name) (${P}cache_silence_seconds${ALL})`, legend: '{{name}}' }],
         unit: 's',
-        width: 8,
+        width: 6,
         height: 7,
       },
       {
@@ -254,7 +310,7 @@ export const ROWS: readonly Row[] = [
           },
         ],
         unit: 'reqps',
-        width: 8,
+        width: 6,
         height: 7,
       },
       {
@@ -284,6 +340,7 @@ export const ROWS: readonly Row[] = [
           },
         ],
         unit: 'short',
+        axis: 'blocks',
         width: 8,
         height: 7,
       },
@@ -302,6 +359,7 @@ export const ROWS: readonly Row[] = [
         description: 'Of each process; 1 is a core.',
         queries: [{ expr: `rate(process_cpu_seconds_total${ALL}${RATE}) ${ours}`, legend: '{{instance}}' }],
         unit: 'short',
+        axis: 'cores',
         width: 4,
         height: 7,
       },

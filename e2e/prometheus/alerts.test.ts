@@ -9,8 +9,9 @@ import { run } from '../cluster/run.ts';
 import type { ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { useWorld, type World } from '../support/world.ts';
+import { untilFiring } from './firing.ts';
 import { obtainPrometheus } from './obtain.ts';
-import { type PrometheusServer, startPrometheus, untilFiring } from './server.ts';
+import { type PrometheusServer, startPrometheus } from './server.ts';
 
 /** A day is 4.8 minutes, `for: 2m` is 400 ms. */
 const SPEED = 300;
@@ -27,7 +28,8 @@ const world = useWorld(async (w) => {
   await w.range('team-a', 30100, 30103, { cooldown: '1s' });
   await w.range('team-b', 30110, 30129, { cooldown: '1s' });
   controller = await w.start(knowing(w));
-  prometheus = await startPrometheus(w.cluster, controller.metricsAddress, SPEED);
+  const instances = { 'nodeport-manager-1': controller.metricsAddress };
+  prometheus = await startPrometheus(w.cluster, { speed: SPEED, instances });
 });
 
 afterAll(() => prometheus?.stop());
