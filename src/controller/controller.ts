@@ -26,13 +26,14 @@ import { type AuditObserver, createAudit, type Log } from './audit.ts';
 import { createCaches } from './caches.ts';
 import { changesAdmission, changesDecisions, inOrder, type PortRangeView } from './inputs.ts';
 import { createJournal, type JournalObserver } from './journal.ts';
-import { createLoop, type Waiting } from './loop.ts';
+import { createLoop } from './loop.ts';
 import { type ConflictKind, createConflictWatch, type Drifting } from './conflicts.ts';
 import { type Mandate, selfAppointed } from './mandate.ts';
 import { createNodePortRange } from './nodePortRange.ts';
 import { createRangeStatusWriter } from './rangeStatus.ts';
 import { ownersNotShown, resyncEvery } from './repair.ts';
 import { createSettler } from './settle.ts';
+import type { Waiting } from './waiting.ts';
 
 export interface ControllerObserver {
   readonly audit: AuditObserver;

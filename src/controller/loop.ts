@@ -19,13 +19,15 @@ import type { Decision } from '../allocation/types.ts';
 import type { ServiceView } from '../api/service.ts';
 import type { Cancel, Clock, Millis } from '../kube/clock.ts';
 import type { KubeError } from '../kube/errors.ts';
-import { compareResourceVersions, type Store } from '../kube/store.ts';
+import type { Store } from '../kube/store.ts';
 import type { Workqueue } from '../kube/workqueue.ts';
 import type { Port } from '../ports/portSet.ts';
 import type { Audit } from './audit.ts';
+import { createFreshness, type Learn } from './freshness.ts';
 import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
 import type { Journal, Writing } from './journal.ts';
 import { type Outcome, type Settler, shows, wishOf } from './settle.ts';
+import { createWaitingList, type WaitingList } from './waiting.ts';
 
 const KEYS_A_ROUND = 256;
 const ROUNDS_BEING_RESERVED = 2;
@@ -71,16 +73,9 @@ export interface Loop {
   /** Makes the Service's key ready. */
   touch(service: ServiceView): void;
   /** Refused Services, by namespace/name. */
-  readonly waiting: ReadonlyMap<string, Waiting>;
+  readonly waiting: WaitingList['all'];
   /** Resolves when nothing is being reserved or settled. */
   drained(): Promise<void>;
-}
-
-/** A Service that was refused, and what it asked for first. */
-export interface Waiting {
-  readonly range: string;
-  readonly reason: string;
-  readonly message: string;
 }
 
 interface Task {
@@ -90,11 +85,8 @@ interface Task {
 
 export function createLoop(parts: LoopParts): Loop {
   const { clock, services, queue, journal, settler, writes, audit } = parts;
-  const waiting = new Map<string, Waiting>();
-  /** Our last write to a Service, until the watch shows it. */
-  const writtenAt = new Map<string, string>();
-  /** Services whose last write was not answered. */
-  const unanswered = new Set<string>();
+  const waiting = createWaitingList(parts.onWaiting);
+  const freshness = createFreshness(clock);
   let ledger: Ledger | undefined;
   let reserving = 0;
   let busy = 0;
@@ -188,19 +180,15 @@ export function createLoop(parts: LoopParts): Loop {
   /** 'done': nothing to write. 'busy': something must be looked up first, which ends the key itself. */
   function decideKey(of: Ledger, key: string): Task | 'done' | 'busy' {
     const service = services.get(key);
-    const former = of.ownersAt(key).filter((uid) => uid !== service?.uid);
-    // What the watch shows, or does not show, may be older than the table: the apiserver itself is asked.
-    if (former.length > 0) return lookThen(key, (live) => releaseAllBut(of, former, live));
+    const learn = freshness.doubt(of, key, service);
+    if (learn !== undefined) return lookThen(key, learn);
     if (service === undefined) {
-      writtenAt.delete(key);
-      unanswered.delete(key);
-      noLongerWaits(key);
+      freshness.forget(key);
+      waiting.forget(key);
       queue.forget(key);
       return 'done';
     }
-    if (unanswered.has(key)) return lookThen(key, (live) => answered(key, live));
-    if (compareResourceVersions(service.resourceVersion, writtenAt.get(key) ?? '') < 0) return 'done';
-    writtenAt.delete(key);
+    if (freshness.isBehind(service)) return 'done';
     const snapshot = {
       now: clock.now(),
       seed: parts.seed,
@@ -213,28 +201,19 @@ export function createLoop(parts: LoopParts): Loop {
     if (decision.do === 'defer') return 'done';
     audit.decided(service, decision);
     of.fold(service, decision, clock.now());
-    noteWaiting(key, decision);
+    waiting.note(key, decision);
     if (decision.do === 'assign' || !shows(service, wishOf(decision).verdict)) return { service, decision };
     queue.forget(key);
     return 'done';
   }
 
-  function releaseAllBut(of: Ledger, uids: readonly string[], live: ServiceView | undefined): void {
-    for (const uid of uids) if (uid !== live?.uid) of.gone(uid, clock.now());
-  }
-
-  function answered(key: string, live: ServiceView | undefined): void {
-    unanswered.delete(key);
-    if (live !== undefined) writtenAt.set(key, live.resourceVersion);
-  }
-
   /** Asks the apiserver itself about the Service, then goes on; the key comes again. */
-  function lookThen(key: string, use: (live: ServiceView | undefined) => void): 'busy' {
+  function lookThen(key: string, learn: Learn): 'busy' {
     const [namespace = '', name = ''] = key.split('/');
     begin();
     settler.look({ namespace, name }).then(
       (live) => {
-        use(live);
+        learn(live);
         queue.done(key);
         // The watch may have shown all there is already; where it has not, it will.
         if (services.get(key)?.uid === live?.uid) queue.add(key);
@@ -280,9 +259,9 @@ export function createLoop(parts: LoopParts): Loop {
 
   function settled(of: Ledger, service: ServiceView, decision: Decision, outcome: Outcome): void {
     const { key } = service;
-    if (outcome.result === 'unknown') unanswered.add(key);
+    if (outcome.result === 'unknown') freshness.unanswered(key);
     else if (outcome.result !== 'refused' && outcome.resourceVersion !== undefined)
-      writtenAt.set(key, outcome.resourceVersion);
+      freshness.wrote(key, outcome.resourceVersion);
     audit.settled(service, decision, outcome);
     if (outcome.result === 'done') {
       queue.forget(key);
@@ -310,25 +289,9 @@ export function createLoop(parts: LoopParts): Loop {
       .add(() => settler.settle(service, { verdict, grants: [], leaves: [] }))
       .then((outcome) => {
         if (outcome.result === 'done' && outcome.resourceVersion !== undefined)
-          writtenAt.set(service.key, outcome.resourceVersion);
+          freshness.wrote(service.key, outcome.resourceVersion);
         finish();
       }, finish);
-  }
-
-  function noteWaiting(key: string, decision: Decision): void {
-    if (decision.do !== 'refuse') return noLongerWaits(key);
-    const before = waiting.get(key);
-    const now = { range: decision.range, ...decision.verdict };
-    if (before?.range === now.range && before.message === now.message) return;
-    waiting.set(key, now);
-    parts.onWaiting([before?.range ?? '', now.range]);
-  }
-
-  function noLongerWaits(key: string): void {
-    const before = waiting.get(key);
-    if (before === undefined) return;
-    waiting.delete(key);
-    parts.onWaiting([before.range]);
   }
 
   function begin(): void {
@@ -349,7 +312,7 @@ export function createLoop(parts: LoopParts): Loop {
     if (after === undefined) audit.gone(before?.uid ?? '');
     const service = after ?? before;
     if (service === undefined) return;
-    if (after !== undefined && !concernsUs(after, ledger, parts) && !waiting.has(service.key))
+    if (after !== undefined && !concernsUs(after, ledger, parts) && !waiting.all.has(service.key))
       return schedule();
     if (after !== undefined) audit.seen(after);
     touch(service);
@@ -364,7 +327,7 @@ export function createLoop(parts: LoopParts): Loop {
     follow(next) {
       ledger = next;
       waiting.clear();
-      writtenAt.clear();
+      freshness.clear();
     },
     open() {
       isOpen = true;
@@ -375,7 +338,7 @@ export function createLoop(parts: LoopParts): Loop {
       timer();
     },
     touch,
-    waiting,
+    waiting: waiting.all,
     drained: () => (busy === 0 ? Promise.resolve() : whenDrained.promise),
   };
 }
