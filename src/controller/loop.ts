@@ -17,6 +17,7 @@ import { decide } from '../allocation/decide.ts';
 import type { Ledger } from '../allocation/ledger.ts';
 import type { Decision } from '../allocation/types.ts';
 import type { ServiceView } from '../api/service.ts';
+import { told } from '../api/text.ts';
 import type { Cancel, Clock, Millis } from '../kube/clock.ts';
 import type { KubeError } from '../kube/errors.ts';
 import type { Store } from '../kube/store.ts';
@@ -279,7 +280,7 @@ export function createLoop(parts: LoopParts): Loop {
 
   /** The apiserver objects to more than one number: the Service shows its answer, and is tried again later. */
   function refuseFor(service: ServiceView, message: string): void {
-    const verdict = { reason: 'RefusedByApiserver', message } as const;
+    const verdict = { reason: 'RefusedByApiserver', message: told(message) } as const;
     begin();
     const finish = (): void => {
       queue.retry(service.key);

@@ -1,4 +1,5 @@
 import { type Logger, type LoggerOptions, pino } from 'pino';
+import { printable } from '../api/text.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -21,7 +22,9 @@ export function createLogger(options: { level: LogLevel; format: LogFormat }): L
   };
   if (options.format === 'text')
     return pino(settings, { write: (line) => void process.stdout.write(`${readable(line)}\n`) });
-  const lines = inBatches(pino.destination({ sync: true }));
+  // JSON lets some of them stand. It is read on terminals, too, and quotes what servers and users wrote.
+  const batches = inBatches(pino.destination({ sync: true }));
+  const lines = { ...batches, write: (line: string) => batches.write(`${printable(line.trimEnd())}\n`) };
   process.on('exit', lines.flush);
   const hooks: LoggerOptions['hooks'] = {
     logMethod(args, log, level) {
@@ -65,5 +68,5 @@ function readable(line: string): string {
     ([key, value]) =>
       `${key}=${typeof value === 'string' && !/[\s"=]/.test(value) ? value : JSON.stringify(value)}`,
   );
-  return [String(time).slice(11, 23), String(level).padEnd(5), String(msg), ...pairs].join(' ');
+  return printable([String(time).slice(11, 23), String(level).padEnd(5), String(msg), ...pairs].join(' '));
 }

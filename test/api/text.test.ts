@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { quote } from '../../src/api/text.ts';
+import { printable, quote, told } from '../../src/api/text.ts';
 
 describe("users' text in messages", () => {
   test('is quoted as it is', () => {
@@ -38,6 +38,28 @@ describe("users' text in messages", () => {
         const back = JSON.parse(quoted) as string;
         if (text.length <= 80) expect(back).toBe(text);
         else expect(back).toBe(`${text.slice(0, 80)}…`);
+      }),
+    );
+  });
+});
+
+describe('what a server said', () => {
+  test('stays one printable line, without quotes', () => {
+    expect(told('denied: say "hi"\r\n\u001b[2J\u202e')).toBe(
+      'denied: say "hi"\\u000d\\u000a\\u001b[2J\\u202e',
+    );
+  });
+
+  test('is cut to 1,000 characters, and the cut shows', () => {
+    expect(told('x'.repeat(300_000))).toBe(`${'x'.repeat(1_000)}…`);
+  });
+
+  test('in a line of JSON means the same after it was made printable', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 200 }), (text) => {
+        const line = printable(JSON.stringify({ text }));
+        expect(line).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+        expect(JSON.parse(line)).toEqual({ text });
       }),
     );
   });

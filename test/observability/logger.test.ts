@@ -44,3 +44,28 @@ test('A warning is out before anything else can happen, and what came before it,
     ),
   ).toBe(2);
 });
+
+const HOSTILE = 'a\r\nlevel=error msg="forged"\u001b[2J\u0007\u009b31m\u202e\u2028\u200b\ufeff\u{e0041}';
+
+/** The bytes that a line of this format has for a hostile text as message, as a value, and inside of one. */
+async function linesOf(format: 'json' | 'text'): Promise<string> {
+  const program = `import { createLogger } from ${JSON.stringify(LOGGER)};
+    const log = createLogger({ level: 'debug', format: ${JSON.stringify(format)} });
+    const text = ${JSON.stringify(HOSTILE)};
+    log.warn({ text, bare: text.replaceAll(/[\\s"=]/g, ''), inside: { [text]: [text] } }, text);`;
+  return (await promisify(execFile)(process.execPath, ['--input-type=module', '-e', program])).stdout;
+}
+
+test.each(['json', 'text'] as const)(
+  'In %s, no text forges a line or reaches a terminal as an order',
+  async (format) => {
+    const output = await linesOf(format);
+    expect(output.endsWith('\n')).toBe(true);
+    expect(output.slice(0, -1)).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+    expect(output).toContain('forged');
+  },
+);
+
+test('In JSON, what was logged is read back unchanged', async () => {
+  expect(JSON.parse(await linesOf('json'))).toMatchObject({ msg: HOSTILE, inside: { [HOSTILE]: [HOSTILE] } });
+});

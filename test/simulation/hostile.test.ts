@@ -20,13 +20,14 @@ function denying(
   matches: (request: WireRequest) => boolean,
   status: number,
   reason: string,
+  message = `a fault: ${reason}`,
 ): Faults & { count: number } {
   const faults = {
     count: 0,
     onRequest(request: WireRequest) {
       if (!matches(request)) return undefined;
       faults.count += 1;
-      return { at: 'before', do: 'answer', status, reason } as const;
+      return { at: 'before', do: 'answer', status, reason, message } as const;
     },
   };
   return faults;
@@ -70,6 +71,20 @@ describe.each([
     await sim.elapse(60_000);
     expect(conditionOf(sim, 'mover')?.message).toBe('holds http 30010 from to');
   });
+});
+
+test('what a policy says about a write is shown as one short printable line, whatever it quotes', async () => {
+  const said = `denied: \u001b[2J\u202e\n${'x'.repeat(200_000)}`;
+  const sim = createSimulation({ seed: 5, faults: denying(isSpecWriteOf('denied'), 422, 'Invalid', said) });
+  sim.namespace('a');
+  sim.range('small', 30_000, 30_001);
+  sim.service('a/denied', { range: 'small' });
+  sim.supervise();
+  await sim.elapse(60_000);
+  const { reason, message = '' } = conditionOf(sim, 'denied') ?? {};
+  expect(reason).toBe('RefusedByApiserver');
+  expect(message).toContain(String.raw`denied: \u001b[2J\u202e\u000axxx`);
+  expect(message.length).toBeLessThan(1_200);
 });
 
 test('a block of the table that cannot be written holds up nobody in another one', async () => {

@@ -17,7 +17,14 @@ export type Fault =
   /** Before it takes effect. */
   | { at: 'before'; do: 'reset' }
   | { at: 'before'; do: 'hang' }
-  | { at: 'before'; do: 'answer'; status: number; reason: string; retryAfterSeconds?: number }
+  | {
+      at: 'before';
+      do: 'answer';
+      status: number;
+      reason: string;
+      message?: string;
+      retryAfterSeconds?: number;
+    }
   /** It has taken effect, and nobody is told. */
   | { at: 'after'; do: 'reset' | 'hang' }
   /** The answer breaks off in the middle. */
@@ -197,8 +204,13 @@ export function createNetwork({ server, clock, random, faults, isDown }: Network
   };
 }
 
-function refusalOf({ status, reason, retryAfterSeconds }: Extract<Fault, { do: 'answer' }>): WireResponse {
-  const refusal = JSON.stringify(new Refusal(status, reason, `a fault: ${reason}`));
+function refusalOf({
+  status,
+  reason,
+  message = `a fault: ${reason}`,
+  retryAfterSeconds,
+}: Extract<Fault, { do: 'answer' }>): WireResponse {
+  const refusal = JSON.stringify(new Refusal(status, reason, message));
   return answer(
     status,
     refusal,
