@@ -6,7 +6,7 @@ import { NAME, PREFIX } from './api/names.ts';
 import { type Controller, createController } from './controller/controller.ts';
 import { createElection, type Election, noElection } from './election.ts';
 import { systemClock as clock } from './kube/clock.ts';
-import { loadConnection } from './kube/connection.ts';
+import { doubtAbout, loadConnection } from './kube/connection.ts';
 import { createEventRecorder } from './kube/events.ts';
 import { createTransport, type Transport } from './kube/transport.ts';
 import { createWire, type WireOptions } from './kube/wire.ts';
@@ -42,6 +42,8 @@ async function main(): Promise<void> {
 async function run(options: Options, log: Logger): Promise<number> {
   const metrics = createMetrics();
   const connection = await loadConnection(options);
+  const doubt = doubtAbout(connection);
+  if (doubt !== undefined) log.warn({ server: connection.server.href }, doubt);
   const identity = `${hostname()}_${randomUUID()}`;
   const connect = (wire: WireOptions): Transport =>
     createTransport({

@@ -16,6 +16,8 @@ export interface Status {
 
 /**
  * The body of a 2xx answer: parsed, or as text where `accept` asks for text.
+ * @param credentials the Authorization header that was sent: some proxies show all that they were asked in their
+ *   errors, and errors go to logs and to people
  * @throws KubeError for every other status; BadResponse when the body is cut or is no JSON
  */
 export async function answerOf(
@@ -23,6 +25,7 @@ export async function answerOf(
   response: WireResponse,
   accept: string | undefined,
   signal: AbortSignal,
+  credentials: string | undefined,
 ): Promise<unknown> {
   let body: string;
   try {
@@ -30,17 +33,16 @@ export async function answerOf(
   } catch (e) {
     throw cutShort(request, response.status, e, signal);
   }
-  if (response.status > 299) throw errorOf(request, response, body);
+  if (response.status > 299) throw errorOf(request, response, without(credentials, body));
   if (accept?.startsWith('text/') === true) return body;
   try {
     return JSON.parse(body);
-  } catch (cause) {
+  } catch {
     throw new KubeError({
       code: 'BadResponse',
       request,
       status: response.status,
-      message: `no JSON: ${excerpt(body)}`,
-      cause,
+      message: `no JSON: ${excerpt(without(credentials, body))}`,
     });
   }
 }
@@ -137,6 +139,11 @@ function textOr(value: unknown, otherwise: string): string {
 
 function textOf(e: unknown): string {
   return e instanceof Error ? e.message : String(e);
+}
+
+function without(credentials: string | undefined, body: string): string {
+  const secret = credentials?.replace(/^\S+ /, '') ?? '';
+  return secret === '' ? body : body.replaceAll(secret, '…');
 }
 
 function excerpt(body: string): string {

@@ -48,8 +48,9 @@ export async function loadConnection(options: {
   const cluster = config.getCurrentCluster();
   if (cluster === null) throw new Error(`context '${config.getCurrentContext()}' names no known cluster`);
   if (cluster.proxyUrl) {
+    const proxy = withoutPassword(cluster.proxyUrl);
     throw new Error(
-      `cluster '${cluster.name}': proxy-url '${cluster.proxyUrl}' is not supported; reach the server directly`,
+      `cluster '${cluster.name}': proxy-url '${proxy}' is not supported; reach the server directly`,
     );
   }
   const tls = await requestOptions(config);
@@ -75,10 +76,9 @@ function load({ kubeconfig, context }: { kubeconfig?: string; context?: string }
     if (kubeconfig === undefined) config.loadFromDefault();
     else config.loadFromFile(kubeconfig);
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
+    // oxlint-disable-next-line eslint/preserve-caught-error -- it quotes the file
     throw new Error(
-      `cannot read the kubeconfig '${source}': ${why}. Name another with --kubeconfig or KUBECONFIG`,
-      { cause },
+      `cannot read the kubeconfig '${source}': ${whyUnreadable(cause)}. Name another with --kubeconfig or KUBECONFIG`,
     );
   }
   if (kubeconfig === undefined && config.getCurrentCluster()?.server === NOTHING_FOUND) {
@@ -96,10 +96,34 @@ function load({ kubeconfig, context }: { kubeconfig?: string; context?: string }
   return config;
 }
 
+/** Where YAML ends to be YAML, without quoting it as the parser does: there may be a token on that line. */
+function whyUnreadable(cause: unknown): string {
+  if (!(cause instanceof Error)) return String(cause);
+  if (cause.name !== 'YAMLException') return cause.message;
+  const { mark } = cause as { mark?: { line: number; column: number } };
+  return mark === undefined ? 'no YAML' : `no YAML at line ${mark.line + 1}, column ${mark.column + 1}`;
+}
+
+/** A user name and password in the URL are no way to log in here, so they are dropped: nobody is to print them. */
 function parseServer(server: string, cluster: string): URL {
   const url = URL.parse(server);
-  if (url?.protocol === 'https:' || url?.protocol === 'http:') return url;
-  throw new Error(`cluster '${cluster}': server '${server}' is no http(s) URL. Correct it in the kubeconfig`);
+  if (url?.protocol === 'https:' || url?.protocol === 'http:')
+    return Object.assign(url, { username: '', password: '' });
+  const shown = withoutPassword(server);
+  throw new Error(`cluster '${cluster}': server '${shown}' is no http(s) URL. Correct it in the kubeconfig`);
+}
+
+function withoutPassword(url: string): string {
+  return url.replace(/^([^/]*\/\/)?[^/]*@/, '$1…@');
+}
+
+/** What makes the connection less than private; undefined: nothing. */
+export function doubtAbout({ server, tls }: Pick<Connection, 'server' | 'tls'>): string | undefined {
+  if (server.protocol === 'http:')
+    return 'the apiserver is reached by plain http: whoever is on the way can read the credentials';
+  return tls.rejectUnauthorized
+    ? undefined
+    : 'the kubeconfig says insecure-skip-tls-verify: whoever is on the way can pose as the apiserver';
 }
 
 /**
@@ -114,7 +138,17 @@ async function requestOptions(config: KubeConfig): Promise<RequestOptions> {
     );
   }
   const options: RequestOptions = {};
-  await config.applyToHTTPSOptions(options);
+  try {
+    await config.applyToHTTPSOptions(options);
+  } catch (cause) {
+    // Parsers quote what they cannot read, and here that may be the token itself.
+    if (!(cause instanceof SyntaxError || cause instanceof TypeError)) throw cause;
+    const user = config.getCurrentUser()?.name ?? '';
+    // oxlint-disable-next-line eslint/preserve-caught-error -- it quotes the credentials
+    throw new Error(
+      `user '${user}': its credentials cannot be read. An exec plugin must print an ExecCredential as JSON`,
+    );
+  }
   return options;
 }
 

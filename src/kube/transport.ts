@@ -108,5 +108,5 @@ async function attempt<T>(
       }),
     signal,
   );
-  return (await answerOf(nameOf(request), response, request.accept, signal)) as T;
+  return (await answerOf(nameOf(request), response, request.accept, signal, headers['authorization'])) as T;
 }

@@ -57,7 +57,9 @@ async function openWatch(
     signal,
   );
   if (response.status === 200) return response;
-  const refusal = await answerOf(name, response, undefined, signal).catch((e: unknown) => e);
+  const refusal = await answerOf(name, response, undefined, signal, headers['authorization']).catch(
+    (e: unknown) => e,
+  );
   if (isKubeError(refusal, 'Unauthorized') && !fresh) return openWatch(options, request, name, signal, true);
   if (refusal instanceof KubeError) throw refusal;
   throw new KubeError({

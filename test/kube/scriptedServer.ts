@@ -23,7 +23,7 @@ export interface ScriptedServer {
   readonly requests: readonly Seen[];
   /** Those of one kind: `GET /path`, or `WATCH /path` for a GET with watch=true. */
   seen(what: string): Seen[];
-  /** The answers to requests of one kind, in turn; the last one goes on. Replaces what was said before. */
+  /** The answers to requests of one kind (`*`: of every other), in turn; the last one goes on. Replaces what was said before. */
   on(what: string, ...answers: [Answer, ...Answer[]]): void;
   /** Connections ever opened, and open now. */
   readonly connections: { opened: number; open: number };
@@ -57,7 +57,7 @@ export async function scriptedServer(tls?: { key: string; cert: string }): Promi
       const connection = sockets.get(request.socket) ?? 0;
       const seen: Seen = { method, path: pathname, query: searchParams, headers, body, connection };
       requests.push(seen);
-      const answers = scripts.get(kindOf(seen)) ?? [];
+      const answers = scripts.get(kindOf(seen)) ?? scripts.get('*') ?? [];
       const answer = answers.length > 1 ? answers.shift() : answers[0];
       if (answer === undefined)
         status(500, { message: `nothing is scripted for ${kindOf(seen)}` })(response, seen);
