@@ -1,6 +1,6 @@
 import { createLedger, type Ledger } from '../../src/allocation/ledger.ts';
 import { compileRanges, type Range } from '../../src/allocation/range.ts';
-import { usageOf } from '../../src/allocation/usage.ts';
+import { createSurvey, usageOf } from '../../src/allocation/usage.ts';
 import type { PortRange } from '../../src/api/portRange.ts';
 import { toServiceView } from '../../src/api/service.ts';
 import { createConflictWatch } from '../../src/controller/conflicts.ts';
@@ -24,7 +24,11 @@ export async function scrape(): Promise<Findings> {
   const { registry } = watching(ranges, ledger);
   const samples: number[] = [];
   let page = '';
+  const another = holder(RANGES * RANGE_SIZE, FIRST_PORT + RANGES * RANGE_SIZE);
   for (let round = 0; round < ROUNDS; round++) {
+    // Nothing is remembered from the scrape before: since then something changed.
+    const [before, after] = round % 2 === 0 ? [undefined, another] : [another, undefined];
+    ledger.observe(before, after, NOW);
     const began = process.cpuUsage();
     page = await registry.metrics();
     const { user, system } = process.cpuUsage(began);
@@ -50,8 +54,10 @@ export async function scrape(): Promise<Findings> {
 
 function watching(ranges: ReadonlyMap<string, Range>, ledger: Ledger): ReturnType<typeof createMetrics> {
   const metrics = createMetrics();
+  const survey = createSurvey();
   const conflicts = createConflictWatch(
     {
+      survey,
       ranges: () => ranges,
       ledger: () => ledger,
       service: () => undefined,
@@ -65,7 +71,7 @@ function watching(ranges: ReadonlyMap<string, Range>, ledger: Ledger): ReturnTyp
   );
   metrics.watch({
     ranges: () => ranges,
-    usage: () => usageOf(ranges.values(), ledger),
+    usage: () => usageOf(ranges, ledger, survey(ranges, ledger)),
     waiting: () => [],
     queue: () => ({ depth: 0, ages: { longest: 0, sum: 0 } }),
     tableSizes: () => [],

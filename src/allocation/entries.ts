@@ -3,7 +3,8 @@ import { deleteFrom } from './sets.ts';
 import type { Entry } from './types.ts';
 
 /** The table's entries: by number, by who holds them, and by who held them before. */
-export interface Entries extends Iterable<[Port, Entry]> {
+export interface Entries {
+  readonly all: ReadonlyMap<Port, Entry>;
   get(port: Port): Entry | undefined;
   /** Undefined: the number has no entry any more. */
   set(port: Port, entry: Entry | undefined): void;
@@ -35,6 +36,7 @@ export function createEntries(): Entries {
   }
 
   return {
+    all,
     get: (port) => all.get(port),
     set(port, entry) {
       const before = all.get(port);
@@ -46,7 +48,6 @@ export function createEntries(): Entries {
     heldBy: (uid) => held.get(uid) ?? NO_ENTRIES,
     uidsAt: (key) => uids.get(key) ?? [],
     releasedBy: (key) => former.get(key),
-    [Symbol.iterator]: () => all.entries(),
   };
 }
 

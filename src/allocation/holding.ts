@@ -4,7 +4,7 @@ import { has, type Port, type PortSet } from '../ports/portSet.ts';
 import type { Entries } from './entries.ts';
 import { concerns } from './entry.ts';
 import type { Rests } from './rests.ts';
-import type { Holding, Owner } from './types.ts';
+import type { Holding, HoldingKind, Owner } from './types.ts';
 
 /** What the ledger keeps about numbers, read-only. */
 export interface Known {
@@ -16,18 +16,40 @@ export interface Known {
   readonly taken: PortSet;
 }
 
-/** Undefined: the number is free. */
-export function holdingOf({ holders, entries, resting, unreadable }: Known, port: Port): Holding | undefined {
+/** What a holding is, in a word: nothing is made, so that tens of thousands of numbers can be looked at. */
+export function kindOf({ holders, entries, resting, unreadable }: Known, port: Port): HoldingKind {
   const entry = entries.get(port);
   const owner = holders.get(port)?.[0];
   if (owner !== undefined)
-    return { by: 'service', owner, managed: entry?.state === 'Held' && entry.uid === owner.uid };
-  if (has(unreadable, port)) return { by: 'unreadable' };
-  if (entry?.state === 'Held') return { by: 'reservation', owner: { key: entry.service, uid: entry.uid } };
-  if (!resting.has(port)) return undefined;
-  const until = resting.until(port);
-  if (entry === undefined) return { by: 'refusal', until };
-  return { by: 'cooldown', last: { key: entry.service, uid: entry.uid }, ports: entry.ports, until };
+    return entry?.state === 'Held' && entry.uid === owner.uid ? 'managed' : 'unmanaged';
+  if (has(unreadable, port)) return 'unreadable';
+  if (entry?.state === 'Held') return 'reservation';
+  if (!resting.has(port)) return 'free';
+  return entry === undefined ? 'refusal' : 'cooldown';
+}
+
+/** Undefined: the number is free. */
+export function holdingOf(known: Known, port: Port): Holding | undefined {
+  const kind = kindOf(known, port);
+  const [owner] = known.holders.get(port) ?? [];
+  const entry = known.entries.get(port);
+  const recorded = { key: entry?.service ?? '', uid: entry?.uid ?? '' };
+  const until = known.resting.until(port);
+  switch (kind) {
+    case 'managed':
+    case 'unmanaged':
+      return owner && { by: 'service', owner, managed: kind === 'managed' };
+    case 'reservation':
+      return { by: kind, owner: recorded };
+    case 'cooldown':
+      return { by: kind, last: recorded, ports: entry?.ports ?? [], until };
+    case 'refusal':
+      return { by: kind, until };
+    case 'unreadable':
+      return { by: kind };
+    case 'free':
+      return undefined;
+  }
 }
 
 /** Nobody holds it but the owner itself, its own reservation, or a cooldown that it may end for these ports. */

@@ -14,7 +14,7 @@ import { numbersOf, type ServiceView } from '../api/service.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
 import { createEntries } from './entries.ts';
 import { concerns, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
-import { holdingOf, isFreeFor as isFree } from './holding.ts';
+import { holdingOf, isFreeFor as isFree, kindOf } from './holding.ts';
 import type { Range } from './range.ts';
 import { createRests } from './rests.ts';
 import type { Decision, Entry, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
@@ -82,9 +82,11 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   let someoneMayBeServed = false;
   /** Services to decide again for another reason: they sit on a number that rests no more, or say who has one. */
   let concerned = new Set<string>();
+  let revision = 0;
 
   /** Recomputes the one bit of a number from all that is known about it. */
   function settleBit(port: Port): void {
+    revision += 1;
     touched.add(port);
     for (const key of waiting.namersOf(port)) concerned.add(key);
     const isHeld = holders.has(port) || entries.get(port)?.state === 'Held';
@@ -215,10 +217,16 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     if (before === undefined || !sameHolding(before, entry)) write(grant.number, entry, now);
   }
 
+  function* duplicates(): Generator<readonly [Port, readonly Owner[]]> {
+    for (const [port, owners] of holders) if (owners.length > 1) yield [port, owners];
+  }
+
   const isFreeFor: Ledger['isFreeFor'] = (port, owner, ports) => isFree(known, port, owner, ports);
 
   return {
     holding: (port) => holdingOf(known, port),
+    kindOf: (port) => kindOf(known, port),
+    revision: () => revision,
     isFreeFor,
     entriesOf: entries.heldBy,
     returnable(owner, ports) {
@@ -290,14 +298,14 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     },
 
     forgetHistory(now) {
-      for (const [port, entry] of entries) {
+      for (const [port, entry] of entries.all) {
         if (entry.state === 'Released' && (entry.until ?? 0) + HISTORY < now) write(port, undefined, now);
       }
     },
 
     nextDeadline: resting.next,
     inUse: () => holders.size,
-    duplicates: () => [...holders].filter(([, owners]) => owners.length > 1),
+    duplicates,
 
     drain(ranges) {
       const wake = new Set([...concerned, ...(someoneMayBeServed ? servable(ranges) : [])]);
@@ -313,7 +321,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     taken,
     spokenFor,
     entry: (port) => entries.get(port),
-    entries: () => entries,
+    entries: () => entries.all,
   };
 
   function servable(ranges: ReadonlyMap<string, Range>): string[] {

@@ -29,6 +29,9 @@ export type Holding =
   /** Its table block cannot be read: unknown is not empty. */
   | { readonly by: 'unreadable' };
 
+/** A Service's number counts as managed when the table says so, too. */
+export type HoldingKind = Exclude<Holding['by'], 'service'> | 'managed' | 'unmanaged' | 'free';
+
 /** What a Service asks for, normalised. */
 export interface Request {
   readonly source: 'service' | 'namespace' | 'automatic';
@@ -84,9 +87,13 @@ export interface LedgerView {
   readonly spokenFor: PortSet;
   /** What the table says of the number. */
   entry(port: Port): Entry | undefined;
-  entries(): Iterable<[Port, Entry]>;
+  entries(): ReadonlyMap<Port, Entry>;
   /** Who holds the number; undefined: it is free. */
   holding(port: Port): Holding | undefined;
+  /** The same in a word, for counting. */
+  kindOf(port: Port): HoldingKind;
+  /** Another one after every change of what is held, or why not. */
+  revision(): number;
   /** Free for this Service: nobody holds it but itself, its own reservation, or a cooldown that it may end. */
   isFreeFor(port: Port, owner: Owner, ports: readonly ServicePort[]): boolean;
   /** The numbers that the table gives to this Service, by number. */

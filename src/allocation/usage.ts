@@ -1,4 +1,21 @@
-import { countWithout, type Port, portsInBoth, sizeOf } from '../ports/portSet.ts';
+/**
+ * What the numbers of ranges are in use for, computed from what is held now and never by counting up and down: the one
+ * place that the status of PortRanges, the metrics and the detectors of conflicts have it from.
+ *
+ * One pass over the table sorts its numbers into sets of bits; each count is then the size of what a range and a set
+ * have in common. Ranges never share a number that they can give, so a set serves all of them.
+ */
+import {
+  add,
+  countBoth,
+  countWithout,
+  has,
+  type PortSet,
+  portSet,
+  portsOf,
+  sizeOf,
+  without,
+} from '../ports/portSet.ts';
 import type { Range } from './range.ts';
 import type { LedgerView } from './types.ts';
 
@@ -21,43 +38,82 @@ export interface Usage {
   readonly outOfRange: number;
 }
 
-/**
- * The usage of every range in one pass over their numbers and one over the table.
- * Cost: one ledger lookup for each number of each range.
- */
-export function usageOf(ranges: Iterable<Range>, ledger: LedgerView): Map<string, Usage> {
-  const heldOf = new Map<string, number>();
-  for (const [, { state, range }] of ledger.entries()) {
-    if (state === 'Held') heldOf.set(range, (heldOf.get(range) ?? 0) + 1);
-  }
-  const usage = new Map<string, Usage>();
-  for (const range of ranges) usage.set(range.name, count(range, ledger, heldOf.get(range.name) ?? 0));
-  return usage;
+/** Every number that is taken, by what it means for the range that could give it. */
+export interface Survey {
+  readonly allocated: PortSet;
+  readonly coolingDown: PortSet;
+  /** All others that are taken, also beside the ranges. */
+  readonly foreign: PortSet;
+  /** Held by managed Services of a range that could not give it now, or of none that exists. */
+  readonly outOfRange: PortSet;
 }
 
-function count(range: Range, ledger: LedgerView, held: number): Usage {
-  const capacity = sizeOf(range.effective);
-  const counts = { allocated: 0, foreign: 0, coolingDown: 0 };
-  for (const port of portsInBoth(range.effective, ledger.taken)) counts[kindOf(range, ledger, port)] += 1;
-  const free = countWithout(range.pickable, ledger.taken);
-  const used = counts.allocated + counts.foreign + counts.coolingDown;
-  const usedPercent = capacity === 0 ? 100 : Math.floor((100 * used) / capacity);
-  return {
-    capacity,
-    ...counts,
-    free,
-    explicitOnlyFree: capacity - used - free,
-    usedPercent,
-    outOfRange: held - counts.allocated,
+/**
+ * The survey of now. It is taken again only after something changed, so that the gauges, the detectors and the status of
+ * PortRanges that are asked together share one.
+ */
+export function createSurvey(): (ranges: ReadonlyMap<string, Range>, ledger: LedgerView) => Survey {
+  let last:
+    | { ranges: ReadonlyMap<string, Range>; ledger: LedgerView; revision: number; of: Survey }
+    | undefined;
+  return (ranges, ledger) => {
+    const revision = ledger.revision();
+    if (last?.ranges !== ranges || last.ledger !== ledger || last.revision !== revision)
+      last = { ranges, ledger, revision, of: take(ranges, ledger) };
+    return last.of;
   };
 }
 
-function kindOf(range: Range, ledger: LedgerView, port: Port): 'allocated' | 'foreign' | 'coolingDown' {
-  const holding = ledger.holding(port);
-  if (holding?.by === 'cooldown') return 'coolingDown';
-  const entry = ledger.entry(port);
-  const isOurs =
-    entry?.state === 'Held' &&
-    (holding?.by === 'reservation' || (holding?.by === 'service' && holding.managed));
-  return isOurs && entry.range === range.name ? 'allocated' : 'foreign';
+/** Cost: a few lookups for each entry of the table. */
+function take(ranges: ReadonlyMap<string, Range>, ledger: LedgerView): Survey {
+  const [allocated, coolingDown, outOfRange] = [portSet(), portSet(), portSet()];
+  // Not for…of: that makes an array for each of tens of thousands of entries.
+  ledger.entries().forEach(({ state, range }, port) => {
+    const kind = ledger.kindOf(port);
+    if (kind === 'cooldown') add(coolingDown, port);
+    if (state !== 'Held') return;
+    const effective = ranges.get(range)?.effective;
+    if (effective === undefined || !has(effective, port)) add(outOfRange, port);
+    else if (kind === 'managed' || kind === 'reservation') add(allocated, port);
+  });
+  const foreign = without(without(ledger.taken, allocated), coolingDown);
+  return { allocated, coolingDown, foreign, outOfRange };
+}
+
+/** The usage of those ranges that are named, or of all that there are. */
+export function usageOf(
+  ranges: ReadonlyMap<string, Range>,
+  ledger: LedgerView,
+  found: Survey,
+  names: Iterable<string> = ranges.keys(),
+): Map<string, Usage> {
+  const strays = new Map<string, number>();
+  for (const port of portsOf(found.outOfRange)) {
+    const name = ledger.entry(port)?.range ?? '';
+    strays.set(name, (strays.get(name) ?? 0) + 1);
+  }
+  const usage = new Map<string, Usage>();
+  for (const name of names) {
+    const range = ranges.get(name);
+    if (range !== undefined) usage.set(name, count(range, ledger, found, strays.get(name) ?? 0));
+  }
+  return usage;
+}
+
+function count({ effective, pickable }: Range, ledger: LedgerView, found: Survey, strays: number): Usage {
+  const capacity = sizeOf(effective);
+  const used = countBoth(effective, ledger.taken);
+  const allocated = countBoth(effective, found.allocated);
+  const coolingDown = countBoth(effective, found.coolingDown);
+  const free = countWithout(pickable, ledger.taken);
+  return {
+    capacity,
+    allocated,
+    foreign: used - allocated - coolingDown,
+    coolingDown,
+    free,
+    explicitOnlyFree: capacity - used - free,
+    usedPercent: capacity === 0 ? 100 : Math.floor((100 * used) / capacity),
+    outOfRange: strays,
+  };
 }

@@ -4,10 +4,11 @@
  */
 import type { Range } from '../allocation/range.ts';
 import type { LedgerView, Owner } from '../allocation/types.ts';
+import type { createSurvey, Survey } from '../allocation/usage.ts';
 import { portRangeApiVersion } from '../api/portRange.ts';
 import type { ServiceView } from '../api/service.ts';
 import type { EventRecorder, EventRegarding } from '../kube/events.ts';
-import { format, has, type Port, portsInBoth } from '../ports/portSet.ts';
+import { format, type Port, portsInBoth, portsOf } from '../ports/portSet.ts';
 
 const CONFLICT_KINDS = [
   'foreign_in_range',
@@ -50,6 +51,7 @@ export interface ConflictSources {
   readonly ledger: () =>
     | (LedgerView & { duplicates(): Iterable<readonly [Port, readonly Owner[]]> })
     | undefined;
+  readonly survey: ReturnType<typeof createSurvey>;
   /** By namespace/name. */
   readonly service: (key: string) => ServiceView | undefined;
   /** Services that wait for a number somebody holds. */
@@ -59,59 +61,69 @@ export interface ConflictSources {
 
 type Ledger = NonNullable<ReturnType<ConflictSources['ledger']>>;
 
+/** What one look sees. */
+interface View {
+  readonly ranges: ReadonlyMap<string, Range>;
+  readonly ledger: Ledger;
+  readonly numbers: Survey;
+}
+
+type Find = (view: View, sources: ConflictSources) => Iterable<Conflict>;
+
 /** Everything that is in conflict now, by kind; the table's is known without the ledger. */
-const FIND: Readonly<
-  Record<Exclude<ConflictKind, 'table_drift'>, (sources: ConflictSources, ledger: Ledger) => Conflict[]>
-> = {
-  foreign_in_range: ({ ranges, service }, ledger) =>
-    [...ranges().values()].flatMap((range) => [...foreign(range, ledger, service)]),
-  out_of_range: ({ ranges }, ledger) => [...outOfRange(ranges(), ledger)],
-  port_taken: ({ taken }) =>
-    Array.from(taken(), ({ uid, message }) => ({
-      kind: 'port_taken',
-      id: uid,
-      about: () => ({ message, parties: [] }),
-    })),
-  range_overlap: ({ ranges }) => [...ranges().values()].flatMap((range) => [...overlaps(range, ranges())]),
-  duplicate: (_, ledger) => [...ledger.duplicates()].map(duplicate),
+const FIND: Readonly<Record<Exclude<ConflictKind, 'table_drift'>, Find>> = {
+  foreign_in_range: foreign,
+  out_of_range: outOfRange,
+  *port_taken(_, { taken }) {
+    for (const { uid, message } of taken())
+      yield { kind: 'port_taken', id: uid, about: () => ({ message, parties: [] }) };
+  },
+  range_overlap: overlaps,
+  *duplicate({ ledger }) {
+    for (const shared of ledger.duplicates()) yield duplicate(shared);
+  },
 };
 
-function* foreign(range: Range, ledger: Ledger, find: ConflictSources['service']): Generator<Conflict> {
-  for (const port of portsInBoth(range.effective, ledger.taken)) {
-    const holding = ledger.holding(port);
-    if (holding?.by !== 'service') continue;
-    if (holding.managed && ledger.entry(port)?.range === range.name) continue;
-    const { owner } = holding;
-    const message = (): string =>
-      find(owner.key)?.healthCheckNodePort === port
-        ? `${owner.key} has ${port} of PortRange ${range.name} as its healthCheckNodePort, which cannot be changed: exclude the number, or make the Service again with another`
-        : `${owner.key} holds ${port} of PortRange ${range.name} without having it from there: let it ask for the range, or move it`;
-    yield {
-      kind: 'foreign_in_range',
-      id: `${range.uid}/${port}/${owner.uid}`,
-      about: () => ({ message: message(), parties: [serviceParty(owner), rangeParty(range)] }),
-    };
+function* foreign({ ranges, ledger, numbers }: View, { service }: ConflictSources): Generator<Conflict> {
+  for (const range of ranges.values()) {
+    for (const port of portsInBoth(range.effective, numbers.foreign)) {
+      const holding = ledger.holding(port);
+      if (holding?.by === 'service') yield stranger(range, port, holding.owner, service);
+    }
   }
 }
 
-function* overlaps(range: Range, ranges: ReadonlyMap<string, Range>): Generator<Conflict> {
-  for (const { name, spans } of range.losesTo) {
-    const older = ranges.get(name);
-    yield {
-      kind: 'range_overlap',
-      id: `${range.uid}/${older?.uid}`,
-      about: () => ({
-        message: `${range.name} does without ${format(spans)}, which the older PortRange ${name} has: declare the ports in one of them`,
-        parties: [rangeParty(range), ...(older === undefined ? [] : [rangeParty(older)])],
-      }),
-    };
+function stranger(range: Range, port: Port, owner: Owner, find: ConflictSources['service']): Conflict {
+  const message = (): string =>
+    find(owner.key)?.healthCheckNodePort === port
+      ? `${owner.key} has ${port} of PortRange ${range.name} as its healthCheckNodePort, which cannot be changed: exclude the number, or make the Service again with another`
+      : `${owner.key} holds ${port} of PortRange ${range.name} without having it from there: let it ask for the range, or move it`;
+  return {
+    kind: 'foreign_in_range',
+    id: `${range.uid}/${port}/${owner.uid}`,
+    about: () => ({ message: message(), parties: [serviceParty(owner), rangeParty(range)] }),
+  };
+}
+
+function* overlaps({ ranges }: View): Generator<Conflict> {
+  for (const range of ranges.values()) {
+    for (const { name, spans } of range.losesTo) {
+      const older = ranges.get(name);
+      yield {
+        kind: 'range_overlap',
+        id: `${range.uid}/${older?.uid}`,
+        about: () => ({
+          message: `${range.name} does without ${format(spans)}, which the older PortRange ${name} has: declare the ports in one of them`,
+          parties: [rangeParty(range), ...(older === undefined ? [] : [rangeParty(older)])],
+        }),
+      };
+    }
   }
 }
 
-function* outOfRange(ranges: ReadonlyMap<string, Range>, ledger: Ledger): Generator<Conflict> {
-  for (const [port, { state, uid, service: key, range: name }] of ledger.entries()) {
-    const range = ranges.get(name);
-    if (state !== 'Held' || (range !== undefined && has(range.effective, port))) continue;
+function* outOfRange({ ledger, numbers }: View): Generator<Conflict> {
+  for (const port of portsOf(numbers.outOfRange)) {
+    const { uid = '', service: key = '', range: name = '' } = ledger.entry(port) ?? {};
     yield {
       kind: 'out_of_range',
       id: `${uid}/${port}`,
@@ -190,22 +202,43 @@ export function createConflictWatch(
   }
 
   /** Undefined: that cannot be known yet. */
-  function find(kind: ConflictKind): Conflict[] | undefined {
+  function find(kind: ConflictKind, view: () => View | undefined): Iterable<Conflict> | undefined {
     if (kind === 'table_drift') return sources.drifting().map(drift);
-    const ledger = sources.ledger();
-    return ledger === undefined ? undefined : FIND[kind](sources, ledger);
+    const seen = view();
+    return seen && FIND[kind](seen, sources);
   }
 
   return {
     look(kinds = CONFLICT_KINDS) {
+      const view = oneLook(sources);
       for (const kind of kinds) {
-        const found = find(kind);
+        const found = find(kind, view);
         if (found === undefined) continue;
+        const all = [...found];
         const before = known.get(kind);
-        tell(found.filter(({ id }) => !before?.has(id)));
-        known.set(kind, new Set(found.map(({ id }) => id)));
+        tell(all.filter(({ id }) => !before?.has(id)));
+        known.set(kind, new Set(all.map(({ id }) => id)));
       }
     },
-    active: () => new Map(CONFLICT_KINDS.map((kind) => [kind, find(kind)?.length ?? 0])),
+    active() {
+      const view = oneLook(sources);
+      return new Map(CONFLICT_KINDS.map((kind) => [kind, countOf(find(kind, view) ?? [])]));
+    },
   };
+}
+
+/** Taken when it is first needed, and the same for all kinds. */
+function oneLook({ ranges, ledger, survey }: ConflictSources): () => View | undefined {
+  let view: View | undefined;
+  return () => {
+    const present = ledger();
+    if (present === undefined) return undefined;
+    return (view ??= { ranges: ranges(), ledger: present, numbers: survey(ranges(), present) });
+  };
+}
+
+function countOf(all: Iterable<unknown>): number {
+  let count = 0;
+  for (const _ of all) count += 1;
+  return count;
 }

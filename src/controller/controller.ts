@@ -12,7 +12,7 @@ import PQueue from 'p-queue';
 import { createLedger, type Ledger } from '../allocation/ledger.ts';
 import { compileRanges, parseDuration, type Range } from '../allocation/range.ts';
 import type { Owner } from '../allocation/types.ts';
-import { type Usage, usageOf } from '../allocation/usage.ts';
+import { createSurvey, type Usage, usageOf } from '../allocation/usage.ts';
 import { portRangeDefaults } from '../api/portRange.ts';
 import type { ServiceView } from '../api/service.ts';
 import type { Clock, Millis } from '../kube/clock.ts';
@@ -182,8 +182,10 @@ export function createController(options: ControllerOptions): Controller {
     pending: (name) => [...loop.waiting.values()].filter(({ range }) => range === name).length,
   });
 
+  const survey = createSurvey();
   const conflicts = createConflictWatch(
     {
+      survey,
       ranges: ranges.get,
       ledger: () => counted,
       service: services.get,
@@ -213,10 +215,7 @@ export function createController(options: ControllerOptions): Controller {
 
   function usageOfNamed(names: Iterable<string>): ReadonlyMap<string, Usage> {
     if (counted === undefined) return new Map();
-    return usageOf(
-      [...names].flatMap((name) => ranges.get().get(name) ?? []),
-      counted,
-    );
+    return usageOf(ranges.get(), counted, survey(ranges.get(), counted), names);
   }
 
   function touchAll(all: Iterable<ServiceView>): void {

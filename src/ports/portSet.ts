@@ -91,6 +91,16 @@ export function countWithout(set: PortSet, taken: PortSet): number {
   return size;
 }
 
+/** How many ports are in both. */
+export function countBoth(a: PortSet, b: PortSet): number {
+  let size = 0;
+  for (let i = a.low; i <= a.high; i++) {
+    const word = (a.words[i] ?? 0) & (b.words[i] ?? 0);
+    if (word !== 0) size += bitCount(word);
+  }
+  return size;
+}
+
 /** The ports in ascending order. */
 export function* portsOf(set: PortSet): Generator<Port> {
   for (let i = set.low; i <= set.high; i++) {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { compileRanges } from '../../src/allocation/range.ts';
+import { createSurvey } from '../../src/allocation/usage.ts';
 import type { ServiceView } from '../../src/api/service.ts';
 import { type ConflictKind, createConflictWatch, type Drifting } from '../../src/controller/conflicts.ts';
 import { desk, ranges, service, sources } from '../allocation/fixtures.ts';
@@ -16,6 +17,7 @@ function watch(specs: Parameters<typeof desk>[0] = { r: {} }) {
   let isKnown = true;
   const conflicts = createConflictWatch(
     {
+      survey: createSurvey(),
       ranges: () => compiled,
       ledger: () => (isKnown ? d.ledger : undefined),
       service: (key) => services.get(key),

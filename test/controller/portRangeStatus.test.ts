@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { compileRanges } from '../../src/allocation/range.ts';
-import { usageOf } from '../../src/allocation/usage.ts';
+import { createSurvey, usageOf } from '../../src/allocation/usage.ts';
 import type { PortRangeSpec, PortRangeStatus } from '../../src/api/portRange.ts';
 import { isSameStatus, statusOf } from '../../src/controller/portRangeStatus.ts';
 import { portSet } from '../../src/ports/portSet.ts';
@@ -18,7 +18,7 @@ function statusOfRange(
   const [from, to] = nodePorts ?? [0, 0];
   const compiled = compileRanges(sources(ranges({ r: spec })), nodePorts && portSet([{ from, to }]));
   const range = compiled.get('r');
-  const usage = usageOf(compiled.values(), d.ledger).get('r');
+  const usage = usageOf(compiled, d.ledger, createSurvey()(compiled, d.ledger)).get('r');
   if (object === undefined || range === undefined || usage === undefined) throw new Error('no range');
   const view = { key: 'r', uid: 'uid-r', resourceVersion: '1', assignmentSince: 0 };
   const shown = before === undefined ? object : { ...object, status: before };

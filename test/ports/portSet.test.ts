@@ -2,6 +2,7 @@ import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   add,
+  countBoth,
   countWithout,
   format,
   has,
@@ -108,6 +109,7 @@ describe('a set of ports', () => {
         expect([...portsOf(intersection(a, b))]).toEqual(both);
         expect([...portsInBoth(a, b)]).toEqual(both);
         expect(countWithout(a, b)).toBe(onlyX.length);
+        expect(countBoth(a, b)).toBe(both.length);
       }),
     );
   });
