@@ -1,7 +1,7 @@
 /**
- * Applies each deliberate defect of test/mutants/*.json in a scratch copy and runs the tests that shall notice it.
- * Fails when a defect is not noticed by every test that it names, or when its snippet is no longer in the code exactly
- * once. `node scripts/mutants.ts [part of a name …]` tries some of them.
+ * Applies each deliberate defect of test/mutants/*.json in a scratch copy and runs the tests that shall notice it, and
+ * no others. Fails when a defect is not noticed by every test that it names, or when its snippet is no longer in the
+ * code exactly once. `node scripts/mutants.ts [part of a name or of a file …]` tries some of them.
  */
 import { execFile } from 'node:child_process';
 import { cp, glob, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
@@ -17,23 +17,33 @@ interface Mutant {
   readonly replacement: string;
   /** Test file → a part of the name of each test that must fail. */
   readonly fails: Readonly<Record<string, readonly string[]>>;
+  /** Of the environment in which they run, what differs from ENV. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
-/** What a scratch copy needs, beside the dependencies. */
-const COPIED = ['src', 'test', 'crds', 'docs', 'package.json', 'tsconfig.json', 'vitest.config.ts'];
+/** What a scratch copy needs, beside the dependencies. The simulation shares the judge with the end-to-end tests. */
+const COPIED = ['src', 'test', 'e2e', 'crds', 'docs', 'package.json', 'tsconfig.json', 'vitest.config.ts'];
 const AT_ONCE = 2;
+/** A defect may keep a test from ever ending, which is no proof that the test notices it. */
+const LONGEST_MS = 180_000;
 /** The same histories each time, and enough of them. */
 const ENV = { ...process.env, SEED: '1', RUNS: '1000' };
 const ROOT = join(import.meta.dirname, '..');
 
 const wanted = process.argv.slice(2);
 const mutants = (await readMutants()).filter(
-  ({ name }) => wanted.length === 0 || wanted.some((part) => name.includes(part)),
+  ({ name, file }) =>
+    wanted.length === 0 || wanted.some((part) => name.includes(part) || file.includes(part)),
 );
+const startedAt = performance.now();
 const survivors: string[] = [];
 const queue = [...mutants];
 await Promise.all(Array.from({ length: AT_ONCE }, worker));
-process.stdout.write(`\n${mutants.length - survivors.length} noticed, ${survivors.length} not\n`);
+const seconds = Math.round((performance.now() - startedAt) / 1_000);
+process.stdout.write(
+  `\n${mutants.length - survivors.length} noticed, ${survivors.length} not, in ${seconds} s\n`,
+);
+for (const name of survivors) process.stdout.write(`not noticed: ${name}\n`);
 if (mutants.length === 0 || survivors.length > 0) process.exitCode = 1;
 
 async function readMutants(): Promise<Mutant[]> {
@@ -57,7 +67,7 @@ async function worker(): Promise<void> {
 
 /** Why the defect goes unnoticed; undefined: every test that it names fails. */
 async function survives(
-  { file, snippet, replacement, fails }: Mutant,
+  { file, snippet, replacement, fails, env = {} }: Mutant,
   scratch: string,
 ): Promise<string | undefined> {
   const path = join(scratch, file);
@@ -69,7 +79,8 @@ async function survives(
     source.replace(snippet, () => replacement),
   );
   try {
-    const failed = await failedTests(Object.keys(fails), scratch);
+    const failed = await failedTests(fails, scratch, env);
+    if (failed === undefined) return `its tests did not end within ${LONGEST_MS / 1_000} s`;
     const missed = Object.values(fails)
       .flat()
       .filter((part) => !failed.some((name) => name.includes(part)));
@@ -79,18 +90,36 @@ async function survives(
   }
 }
 
-async function failedTests(files: readonly string[], cwd: string): Promise<string[]> {
+/** The full names of those that fail; undefined: they did not end. */
+async function failedTests(
+  fails: Mutant['fails'],
+  cwd: string,
+  env: Readonly<Record<string, string>>,
+): Promise<string[] | undefined> {
   const report = join(cwd, 'report.json');
-  const args = ['run', '--project', 'unit', '--reporter=json', `--outputFile=${report}`, ...files];
+  const parts = Object.values(fails).flat();
+  const args = ['run', '--project', 'unit', '--reporter=json', `--outputFile=${report}`];
+  args.push('--testNamePattern', parts.map(literally).join('|'));
+  // Of what is selected, anything that fails is what was asked for.
+  if (parts.length === 1) args.push('--bail=1');
+  args.push(...Object.keys(fails));
   await new Promise((resolve) => {
-    execFile(join(ROOT, 'node_modules/.bin/vitest'), args, { cwd, env: ENV, maxBuffer: 2 ** 26 }, resolve);
+    const options = { cwd, env: { ...ENV, ...env }, maxBuffer: 2 ** 26, timeout: LONGEST_MS };
+    execFile(join(ROOT, 'node_modules/.bin/vitest'), args, options, resolve);
   });
-  const { testResults } = JSON.parse(await readFile(report, 'utf8')) as {
+  const text = await readFile(report, 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  await rm(report);
+  const { testResults } = JSON.parse(text) as {
     testResults: { assertionResults: { status: string; fullName: string }[] }[];
   };
-  await rm(report);
   return testResults
     .flatMap(({ assertionResults }) => assertionResults)
     .filter(({ status }) => status === 'failed')
     .map(({ fullName }) => fullName);
+}
+
+/** As a regular expression that matches just this text. */
+function literally(text: string): string {
+  return text.replaceAll(/[\\^$.*+?()[\]{}|/]/g, String.raw`\$&`);
 }

@@ -133,8 +133,8 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
     const key = keyFor(namespace, name);
     if (of(resource).has(key))
       throw new Refusal(409, 'AlreadyExists', `${resource} "${name}" already exists`);
-    const spec =
-      resource === 'services' ? allocator.update(undefined, withDefaults(body['spec'])) : body['spec'];
+    const requested = resource === 'services' ? typed(body['spec']) : body['spec'];
+    const spec = resource === 'services' ? allocator.update(undefined, withDefaults(requested)) : requested;
     const manager = query.get('fieldManager') ?? 'tests';
     uids += 1;
     const metadata = {
@@ -151,7 +151,7 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
     const owners = ownersAfter(
       [],
       undefined,
-      { ...body, metadata, status: undefined },
+      { ...body, metadata, spec: requested, status: undefined },
       { manager, subresource: '', time: time() },
     );
     return commit(resource, key, { object, owners }, manager) as SimObject;
@@ -171,6 +171,7 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
     const generation = Number(before.metadata['generation'] ?? 0) + (edited ? 1 : 0);
     const fixed = { ...identityOf(before), ...(WITH_STATUS.has(resource) ? { generation } : {}) };
     const next: JsonObject = { ...requested, metadata: { ...metadata, ...fixed } };
+    if (resource === 'services') next['spec'] = typed(requested['spec']);
     if (WITH_STATUS.has(resource)) {
       if (subresource === 'status') Object.assign(next, { spec: before['spec'], metadata: before.metadata });
       else next['status'] = before['status'];
@@ -316,6 +317,17 @@ function continued(token: string | null, now: number): { at: number; after: stri
 function identityOf({ metadata }: SimObject): JsonObject {
   const { name, namespace, uid, creationTimestamp } = metadata;
   return { name, ...(namespace === undefined ? {} : { namespace }), uid, creationTimestamp };
+}
+
+/** As the server's own type holds it: a nodePort of 0, or null, is left out. */
+function typed(spec: JsonObject[string]): JsonObject[string] {
+  if (!isObject(spec) || !Array.isArray(spec['ports'])) return spec;
+  const ports = spec['ports'].map((port) => {
+    if (!isObject(port)) return port;
+    const { nodePort, ...rest } = port;
+    return nodePort === undefined || nodePort === 0 || nodePort === null ? rest : port;
+  });
+  return { ...spec, ports };
 }
 
 function withDefaults(spec: JsonObject[string]): ServiceSpec {

@@ -189,6 +189,37 @@ export const CASES: Readonly<Record<string, (call: Call) => Promise<void>>> = {
       expect(number).toBeGreaterThan(0);
     },
 
+  'a nodePort of 0 is none: nobody owns the number, and an update that says it keeps it': async (call) => {
+    const blank = [{ ...http, nodePort: 0 }];
+    const key = 'k:{"port":80,"protocol":"TCP"}';
+    const made = await create(call, 'blank', blank);
+    expect(ownersOf(made, key)).toEqual([]);
+    const { body } = await call(
+      'PATCH',
+      `${SERVICES}/blank?fieldManager=team`,
+      { metadata: { labels: { a: 'b' } }, spec: { ports: blank } },
+      MERGE,
+    );
+    expect(numbersOf((body as unknown as Object).spec)).toEqual(numbersOf(made.spec));
+  },
+
+  'two different ports may be put on one number by an update (kubernetes #135439)': async (call) => {
+    const [a, b] = [
+      { name: 'a', port: 53, nodePort: 30_000 },
+      { name: 'b', port: 54, protocol: 'UDP', nodePort: 30_000 },
+    ];
+    expect((await tryCreate(call, 'joined', [a, b])).status).toBe(422);
+    await create(call, 'joined', [a]);
+    const patched = await call(
+      'PATCH',
+      `${SERVICES}/joined?fieldManager=team`,
+      { spec: { ports: [a, b] } },
+      MERGE,
+    );
+    expect(patched.status, JSON.stringify(patched.body)).toBe(200);
+    expect(numbersOf((patched.body as unknown as Object).spec)).toEqual([30_000, 30_000]);
+  },
+
   'a LoadBalancer with externalTrafficPolicy Local takes one more number': async (call) => {
     const spec = { type: 'LoadBalancer', externalTrafficPolicy: 'Local', healthCheckNodePort: 30_013 };
     const made = await create(call, 'local', [{ ...http, nodePort: 30_014 }], spec);

@@ -10,6 +10,7 @@
 import type { Clock, Millis } from '../../src/kube/clock.ts';
 import { type Wire, wireError, type WireRequest, type WireResponse } from '../../src/kube/wire.ts';
 import { type Apiserver, type Change, selects, targetOf } from './apiserver.ts';
+import type { JsonObject } from './patches.ts';
 import { Refusal } from './refusal.ts';
 
 /** What happens to one request. */
@@ -24,6 +25,8 @@ export type Fault =
       reason: string;
       message?: string;
       retryAfterSeconds?: number;
+      /** What it objects to, as `details.causes` has it. */
+      causes?: readonly JsonObject[];
     }
   /** It has taken effect, and nobody is told. */
   | { at: 'after'; do: 'reset' | 'hang' }
@@ -204,13 +207,9 @@ export function createNetwork({ server, clock, random, faults, isDown }: Network
   };
 }
 
-function refusalOf({
-  status,
-  reason,
-  message = `a fault: ${reason}`,
-  retryAfterSeconds,
-}: Extract<Fault, { do: 'answer' }>): WireResponse {
-  const refusal = JSON.stringify(new Refusal(status, reason, message));
+function refusalOf(fault: Extract<Fault, { do: 'answer' }>): WireResponse {
+  const { status, reason, message = `a fault: ${reason}`, retryAfterSeconds, causes } = fault;
+  const refusal = JSON.stringify(new Refusal(status, reason, message, causes));
   return answer(
     status,
     refusal,
