@@ -4,7 +4,7 @@ import { ANNOTATION } from '../../src/api/names.ts';
 import { RANGES } from '../../e2e/support/objects.ts';
 import type { JsonObject } from '../simulation/patches.ts';
 import { createSimulation, type Simulation } from '../simulation/simulation.ts';
-import { numbersOn, ourMoves, table, told } from './shelf.ts';
+import { numbersOn, ourMoves, portsOf, table, told } from './shelf.ts';
 
 const names = (value: string): Record<string, string> => ({ [ANNOTATION.ports]: value });
 
@@ -71,10 +71,7 @@ describe('a number that was released and that the apiserver refuses for five min
 describe('TCP and UDP on one number', () => {
   const TCP: JsonObject = { name: 'dns-tcp', port: 53, protocol: 'TCP' };
   const UDP: JsonObject = { name: 'dns', port: 53, protocol: 'UDP' };
-  const entries = (sim: Simulation): string[] =>
-    ((sim.services()[0]?.['spec'] as JsonObject)['ports'] as JsonObject[]).map(
-      ({ name, port, protocol, nodePort }) => `${name} ${port}/${protocol} ${nodePort}`,
-    );
+  const entries = (sim: Simulation): string[] => portsOf(sim, 'a/dns');
 
   async function served(seed: number): Promise<Simulation> {
     const sim = createSimulation({ seed });

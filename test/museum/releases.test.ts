@@ -70,7 +70,7 @@ test('whereabouts #110: 150 Services created at once, with conflicts all the tim
   for (let i = 0; i < 50; i += 1) sim.service(`b/s${i}`, { range: 's' });
   await sim.rest();
   const numbers = Object.values(everybodysNumbers(sim)).flat();
-  expect(numbers.toSorted()).toEqual(Array.from({ length: 150 }, (_, i) => 30_000 + i));
+  expect(numbers.toSorted((x, y) => x - y)).toEqual(Array.from({ length: 150 }, (_, i) => 30_000 + i));
   expect(heldByServices(sim).toSorted()).toEqual(heldInTable(sim).toSorted());
   expect(sim.violations()).toEqual([]);
 });
@@ -218,10 +218,6 @@ describe('a Service is deleted', () => {
     await sim.rest();
     sim.remove('a/db');
     await sim.rest();
-    expect(
-      heldInTable(sim)
-        .map((text) => text.split(' ')[1])
-        .toSorted(),
-    ).toEqual(others.toSorted());
+    expect(new Set(heldInTable(sim).map((text) => text.split(' ')[1]))).toEqual(new Set(others));
   });
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { ANNOTATION } from '../../src/api/names.ts';
 import type { Faults } from '../simulation/network.ts';
 import { createSimulation } from '../simulation/simulation.ts';
-import { everybodysNumbers, numbersOn, ourMoves, ourWrites, pastOf, table, told } from './shelf.ts';
+import { dataOf, everybodysNumbers, numbersOn, ourMoves, ourWrites, pastOf, table, told } from './shelf.ts';
 
 const MAPS = '/api/v1/namespaces/nodeport-manager-system/configmaps';
 const BLOCK = `${MAPS}/nodeport-table-30000`;
@@ -172,15 +172,15 @@ describe('a table that cannot be read', () => {
       6,
     );
     const later = sim.server.history.filter(({ revision }) => revision > since);
-    const written = later.filter(({ resource }) => resource === 'configmaps');
-    expect(written[0]?.key).toMatch(/nodeport-table-30000-corrupt-\d+$/);
-    expect((written[0]?.object?.['data'] as Record<string, string>)['30000']).toBe(nonsense);
+    const aside = later.find(({ resource }) => resource === 'configmaps');
+    expect(aside?.key).toMatch(/nodeport-table-30000-corrupt-\d+$/);
+    expect(dataOf(aside)['30000']).toBe(nonsense);
     const first = later.find(
       ({ resource, manager }) => resource === 'services' && manager === 'nodeport-manager',
     );
-    expect(first?.revision).toBeGreaterThan(written[0]?.revision ?? Number.NaN);
+    expect(first?.revision).toBeGreaterThan(aside?.revision ?? Number.NaN);
     const { 'a/one': one, 'a/two': two, 'a/new': newest } = everybodysNumbers(sim);
-    expect([...(one ?? []), ...(two ?? [])].toSorted()).toEqual([30_000, 30_001]);
+    expect(new Set([...(one ?? []), ...(two ?? [])])).toEqual(new Set([30_000, 30_001]));
     expect(newest).toEqual([30_002]);
     expect(sim.violations()).toEqual([]);
   });

@@ -31,6 +31,13 @@ export function uidOf(sim: Simulation, key: string): string {
   return find(sim, key).metadata.uid;
 }
 
+/** Its ports, as `name port/protocol nodePort`. */
+export function portsOf(sim: Simulation, key: string): string[] {
+  return find(sim, key).spec.ports.map(
+    ({ name = '', port, protocol = 'TCP', nodePort = 0 }) => `${name} ${port}/${protocol} ${nodePort}`,
+  );
+}
+
 /** namespace/name → numbers, of every Service. */
 export function everybodysNumbers(sim: Simulation): Record<string, number[]> {
   const keys = sim.services().map(({ metadata }) => `${metadata.namespace}/${metadata.name}`);
@@ -42,6 +49,11 @@ export function ourWrites(sim: Simulation, resource: string): Change[] {
   return sim.server.history.filter(
     (change) => change.resource === resource && change.manager === 'nodeport-manager',
   );
+}
+
+/** The texts of a ConfigMap's revision. */
+export function dataOf(change: Change | undefined): Record<string, string> {
+  return (change?.object?.['data'] ?? {}) as Record<string, string>;
 }
 
 /** Those of them that changed node ports. */
@@ -64,8 +76,8 @@ export function table(sim: Simulation): Map<number, Entry> {
 
 /** Every text that the table ever had for this number, oldest first. */
 export function pastOf(sim: Simulation, port: number): Entry[] {
-  return sim.server.history.flatMap(({ resource, object }) => {
-    const text = ((object?.['data'] ?? {}) as Record<string, string>)[`${port}`];
-    return resource !== 'configmaps' || text === undefined ? [] : [JSON.parse(text) as Entry];
+  return sim.server.history.flatMap((change) => {
+    const text = dataOf(change)[`${port}`];
+    return change.resource !== 'configmaps' || text === undefined ? [] : [JSON.parse(text) as Entry];
   });
 }
