@@ -36,6 +36,8 @@ export interface World {
   start(...flags: string[]): Promise<ControllerProcess>;
   /** Starts it and does not wait. */
   launch(options?: ControllerOptions): Promise<ControllerProcess>;
+  /** Every controller so far, also those that have ended. */
+  launched(): readonly ControllerProcess[];
   /** Standard output of kubectl; throws with its standard error. `args`: separated by single spaces. */
   kubectl(args: string, options?: KubectlOptions): Promise<string>;
   namespace(name: string, labels?: Record<string, string>): Promise<void>;
@@ -100,7 +102,7 @@ function processes(
   cluster: Cluster,
   checker: Checker,
   client: Client,
-): Pick<World, 'start' | 'launch' | 'writes' | 'tell' | 'close'> {
+): Pick<World, 'start' | 'launch' | 'launched' | 'writes' | 'tell' | 'close'> {
   const all: ControllerProcess[] = [];
   const launch = async (options?: ControllerOptions): Promise<ControllerProcess> => {
     const controller = await startController(cluster, options);
@@ -116,6 +118,7 @@ function processes(
   };
   return {
     launch,
+    launched: () => all,
     async start(...flags) {
       const controller = await launch({ flags });
       await controller.ready();
@@ -141,7 +144,7 @@ function processes(
 
 type Objects = Omit<
   World,
-  'cluster' | 'client' | 'checker' | 'kubectl' | 'start' | 'launch' | 'writes' | 'tell' | 'close'
+  'cluster' | 'client' | 'checker' | 'kubectl' | 'start' | 'launch' | 'launched' | 'writes' | 'tell' | 'close'
 >;
 
 function objects(client: Client, checker: Checker): Objects {

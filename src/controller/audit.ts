@@ -31,6 +31,8 @@ export interface Audit {
   settled(service: ServiceView, decision: Decision, outcome: Outcome): void;
   /** A number was released; its owner may live on without it. */
   released(port: Port, entry: Entry): void;
+  /** The live Service could not be read; `service`: its key. */
+  unseen(service: string, error: unknown): void;
   failed(service: ServiceView, error: unknown): void;
 }
 
@@ -110,6 +112,9 @@ export function createAudit(parts: {
         action: 'Release',
         note: `released ${port} to ${range}; it rests until ${rests}`,
       });
+    },
+    unseen(service, error) {
+      log.warn({ service, error: String(error) }, 'service not read, trying again');
     },
     failed(service, error) {
       log.error(

@@ -203,8 +203,8 @@ export function createJournal(options: JournalOptions): Journal {
     let view: BlockView | undefined;
     try {
       view = await api.read(block.name);
-    } catch {
-      return;
+    } catch (error) {
+      return log.warn({ block: block.name, error: String(error) }, 'table block not read, trying again');
     }
     if (view !== undefined && isAnothers(view) && !(await prevails(view))) return fence(view);
     if (view !== undefined && view.stamp !== stamp) takeOver(block, view, batch);

@@ -220,7 +220,8 @@ export function createLoop(parts: LoopParts): Loop {
         if (services.get(key)?.uid === live?.uid) queue.add(key);
         end();
       },
-      () => {
+      (error: unknown) => {
+        audit.unseen(key, error);
         queue.retry(key);
         end();
       },
