@@ -123,6 +123,7 @@ function assemble(
     clock,
     random: Math.random,
     log,
+    explains: options.logLevel === 'debug',
     mandate: election.mandate,
     onFatal,
     observer: {

@@ -2,19 +2,21 @@
  * Who gets which port. The two chains of checks are the specification; each check is a few lines in this file.
  * Pure: the same snapshot gives the same decision, and a decision that was carried out gives `keep` next time.
  */
-import type { Reason } from '../api/reasons.ts';
+import type { Reason, Verdict } from '../api/reasons.ts';
 import { quote } from '../api/text.ts';
 import { has } from '../ports/portSet.ts';
+import type { CheckName } from './checks.ts';
 import { concerns } from './entry.ts';
-import { planFor } from './plan.ts';
+import { type Plan, planFor } from './plan.ts';
 import { admits, admitsNamespace, type Range } from './range.ts';
 import { isMalformed, readRequest } from './request.ts';
 import { type Situation, type Slot, situationOf } from './situation.ts';
-import type { Decision, Malformed, PortGrant, Snapshot, WaitKey } from './types.ts';
+import type { Decision, Malformed, PortGrant, Request, Snapshot, WaitKey } from './types.ts';
 import { holderOf, placeOf, refusalMessage, servedVerdict } from './verdict.ts';
 
 /** Why a range does not serve the Service. */
 interface Objection {
+  readonly check: CheckName;
   readonly reason: Reason;
   readonly message: string;
   /** What must become free for another try. */
@@ -24,33 +26,71 @@ interface Objection {
 }
 
 /** In the order a person would ask. The first that decides ends it; a holder is settled before ranges are asked anything. */
-const aboutTheService = [hasNodePorts, claimsAgreeWithTheRequest, keepsWhatItHolds];
+const aboutTheService = [
+  ['hasNodePorts', hasNodePorts],
+  ['claimsAgreeWithTheRequest', claimsAgreeWithTheRequest],
+  ['keepsWhatItHolds', keepsWhatItHolds],
+] as const;
 
-/** For each range asked for, in order; the first without objection that finds ports wins. */
-const aboutARange = [admitsTheService, isNotPaused, allowsWantedNumbers];
+/** For each range asked for that exists, in order; the first without objection for which `findsPorts` does wins. */
+const aboutARange = [
+  ['admitsTheService', admitsTheService],
+  ['isNotPaused', isNotPaused],
+  ['allowsWantedNumbers', allowsWantedNumbers],
+] as const;
 
 /** Objections quoted when many ranges object, and numbers when many are held. */
 const SHOWN = 5;
 
 export function decide(snapshot: Snapshot): Decision {
-  // Labels and defaults of a namespace that the watch has not shown yet are unknown, which is not "none".
-  if (snapshot.namespace === undefined) return { do: 'defer' };
-  const request = readRequest(snapshot.service, snapshot.namespace, snapshot.ranges);
-  if (request === null) return { do: 'ignore' };
-  if (isMalformed(request)) return refuseMalformed(snapshot, request);
+  return walk(snapshot, undefined);
+}
+
+/** What a check answered; `range`: about this one. */
+export interface Answer {
+  readonly check: CheckName;
+  readonly range?: string;
+  /** Undefined: it had nothing to say, and the next was asked. */
+  readonly answer?: Decision | Verdict;
+}
+
+/** The same decision, and how it came about: every check that was asked, in order. */
+export function explain(snapshot: Snapshot): { decision: Decision; answers: readonly Answer[] } {
+  const answers: Answer[] = [];
+  const decision = walk(snapshot, (answer) => answers.push(answer));
+  return { decision, answers };
+}
+
+type Recorder = ((answer: Answer) => void) | undefined;
+
+function walk(snapshot: Snapshot, record: Recorder): Decision {
+  const request = readUnlessUnknown(snapshot);
+  if ('do' in request || isMalformed(request)) {
+    const decision = 'do' in request ? request : refuseMalformed(snapshot, request);
+    record?.({ check: decision.check, answer: decision });
+    return decision;
+  }
+  for (const check of ['isManaged', 'requestIsWellFormed'] as const) record?.({ check });
   const situation = situationOf(snapshot, request);
-  for (const check of aboutTheService) {
-    const decision = check(situation);
+  for (const [check, ask] of aboutTheService) {
+    const decision = ask(situation);
+    record?.(decision === undefined ? { check } : { check, answer: decision });
     if (decision !== undefined) return decision;
   }
-  return askRanges(situation);
+  return askRanges(situation, record);
+}
+
+function readUnlessUnknown({ service, namespace, ranges }: Snapshot): Decision | Request | Malformed {
+  if (namespace === undefined) return { do: 'defer', check: 'namespaceIsKnown' };
+  return readRequest(service, namespace, ranges) ?? { do: 'ignore', check: 'isManaged' };
 }
 
 /** Bad input changes nothing: what the Service holds, it keeps. */
 function refuseMalformed(snapshot: Snapshot, { malformed, since }: Malformed): Decision {
   const nothing = { source: 'service', ranges: [], wanted: new Map(), text: '', since } as const;
   const situation = situationOf(snapshot, nothing);
-  return refuse(situation, [{ reason: 'InvalidRequest', message: malformed }]);
+  const check = 'requestIsWellFormed';
+  return refuse(situation, [{ check, reason: 'InvalidRequest', message: malformed }]);
 }
 
 function hasNodePorts(situation: Situation): Decision | undefined {
@@ -60,7 +100,7 @@ function hasNodePorts(situation: Situation): Decision | undefined {
   const message = may
     ? 'allocateLoadBalancerNodePorts is false, and no port names a nodePort'
     : `a Service of type ${quote(service.type)} has no node ports`;
-  return refuse(situation, [{ reason: 'NoNodePorts', message }]);
+  return refuse(situation, [{ check: 'hasNodePorts', reason: 'NoNodePorts', message }]);
 }
 
 function claimsAgreeWithTheRequest(situation: Situation): Decision | undefined {
@@ -69,9 +109,8 @@ function claimsAgreeWithTheRequest(situation: Situation): Decision | undefined {
   );
   if (slot === undefined) return undefined;
   const { number, wanted, claim } = slot;
-  return refuse(situation, [
-    { reason: 'InvalidRequest', message: `asks for ${wanted}, but ${number} is ${claim}` },
-  ]);
+  const message = `asks for ${wanted}, but ${number} is ${claim}`;
+  return refuse(situation, [{ check: 'claimsAgreeWithTheRequest', reason: 'InvalidRequest', message }]);
 }
 
 function keepsWhatItHolds(situation: Situation): Decision | undefined {
@@ -87,6 +126,7 @@ function keepsWhatItHolds(situation: Situation): Decision | undefined {
   const grants = slots.map(grantOf);
   return {
     do: 'keep',
+    check: 'keepsWhatItHolds',
     range,
     request: request.text,
     grants,
@@ -114,34 +154,53 @@ function candidatesInTurn(situation: Situation): readonly string[] {
   return names;
 }
 
-function askRanges(situation: Situation): Decision {
+function askRanges(situation: Situation, record: Recorder): Decision {
   const objections: Objection[] = [];
   let outside: Decision | undefined;
   for (const name of candidatesInTurn(situation)) {
-    const answer = askRange(situation, name);
+    const answer = askRange(situation, name, record);
     if (!('do' in answer)) objections.push(answer);
     // A claim may lie in a later range of the list, which then would be the one to adopt it.
     else if (answer.do === 'assign' && answer.verdict.reason === 'HeldOutOfRange') outside ??= answer;
     else return answer;
   }
   if (outside !== undefined) return outside;
-  if (objections.length > 0) return refuse(situation, objections);
-  return refuse(situation, [{ reason: 'NotAdmitted', message: 'no PortRange admits this Service' }]);
+  const [first, ...others] = objections;
+  if (first !== undefined) return refuse(situation, [first, ...others]);
+  const nobody = refuse(situation, [
+    { check: 'admitsTheService', reason: 'NotAdmitted', message: 'no PortRange admits this Service' },
+  ]);
+  record?.({ check: nobody.check, answer: nobody });
+  return nobody;
 }
 
-function askRange(situation: Situation, name: string): Decision | Objection {
+function askRange(situation: Situation, name: string, record: Recorder): Decision | Objection {
   const range = situation.ranges.get(name);
-  if (range === undefined)
-    return { reason: 'RangeNotFound', message: `PortRange ${quote(name)} does not exist` };
-  for (const check of aboutARange) {
-    const objection = check(situation, range);
+  if (range === undefined) {
+    const message = `PortRange ${quote(name)} does not exist`;
+    const answer: Objection = { check: 'rangeExists', reason: 'RangeNotFound', message };
+    record?.({ check: 'rangeExists', range: name, answer });
+    return answer;
+  }
+  record?.({ check: 'rangeExists', range: name });
+  for (const [check, ask] of aboutARange) {
+    const objection = ask(situation, range);
+    record?.(objection === undefined ? { check, range: name } : { check, range: name, answer: objection });
     if (objection !== undefined) return objection;
   }
+  const answer = findsPorts(situation, range);
+  record?.({ check: 'findsPorts', range: name, answer });
+  return answer;
+}
+
+function findsPorts(situation: Situation, range: Range): Decision | Objection {
+  const { name } = range;
+  const check = 'findsPorts';
   const plan = planFor(situation, range);
   if ('lacks' in plan) {
     const { need, lacks } = plan;
     const message = `${name} has too few free ports: ${lacks} needed`;
-    return { reason: 'RangeExhausted', message, waitsFor: [`range/${name}`], need: [name, need] };
+    return { check, reason: 'RangeExhausted', message, waitsFor: [`range/${name}`], need: [name, need] };
   }
   if ('taken' in plan) {
     // Whose number it is, where the request does not say.
@@ -152,14 +211,26 @@ function askRange(situation: Situation, name: string): Decision | Objection {
       'more',
     );
     return {
+      check,
       reason: 'PortTaken',
       message: `${prefix}${message}`,
       waitsFor: plan.taken.map((port): WaitKey => `port/${port}`),
     };
   }
-  const { grants, leaves } = plan;
-  const verdict = servedVerdict(situation, name, grants);
-  return { do: 'assign', range: name, request: situation.request.text, grants, leaves, verdict };
+  return assign(situation, name, plan);
+}
+
+function assign(situation: Situation, range: string, { grants, leaves }: Plan): Decision {
+  const verdict = servedVerdict(situation, range, grants);
+  return {
+    do: 'assign',
+    check: 'findsPorts',
+    range,
+    request: situation.request.text,
+    grants,
+    leaves,
+    verdict,
+  };
 }
 
 function admitsTheService({ service, namespace }: Situation, range: Range): Objection | undefined {
@@ -167,11 +238,14 @@ function admitsTheService({ service, namespace }: Situation, range: Range): Obje
   const what = admitsNamespace(range, service.namespace, namespace)
     ? 'Services with these labels'
     : `namespace ${service.namespace}`;
-  return { reason: 'NotAdmitted', message: `PortRange ${range.name} does not admit ${what}` };
+  const message = `PortRange ${range.name} does not admit ${what}`;
+  return { check: 'admitsTheService', reason: 'NotAdmitted', message };
 }
 
 function isNotPaused(_: Situation, range: Range): Objection | undefined {
-  return range.paused ? { reason: 'RangePaused', message: `PortRange ${range.name} is paused` } : undefined;
+  return range.paused
+    ? { check: 'isNotPaused', reason: 'RangePaused', message: `PortRange ${range.name} is paused` }
+    : undefined;
 }
 
 function allowsWantedNumbers({ slots }: Situation, range: Range): Objection | undefined {
@@ -179,7 +253,7 @@ function allowsWantedNumbers({ slots }: Situation, range: Range): Objection | un
     if (wanted === undefined || has(range.effective, wanted)) continue;
     const isExcluded = has(range.declared, wanted) && !range.losesTo.some(({ spans }) => has(spans, wanted));
     const reason = isExcluded && !isBeyond(range, wanted) ? 'PortExcluded' : 'RequestOutOfRange';
-    return { reason, message: placeOf(range, wanted) };
+    return { check: 'allowsWantedNumbers', reason, message: placeOf(range, wanted) };
   }
   return undefined;
 }
@@ -189,16 +263,17 @@ function isBeyond({ beyondNodePorts }: Range, port: number): boolean {
 }
 
 /** The reason of the first, a message that names each. What is held all the same stays recorded. */
-function refuse(situation: Situation, objections: readonly Objection[]): Decision {
+function refuse(situation: Situation, objections: readonly [Objection, ...Objection[]]): Decision {
   const { slots, request, grantedFrom: range = '', honoured = request.text } = situation;
   const grants = slots.filter(({ state }) => state === 'held').map(grantOf);
   const message = listed(
     objections.map(({ message }) => message),
     'more PortRanges',
   );
-  const reason = objections[0]?.reason ?? 'Pending';
+  const [{ reason, check }] = objections;
   return {
     do: 'refuse',
+    check,
     range: candidatesOf(situation)[0] ?? '',
     verdict: { reason, message: refusalMessage(situation, message) },
     names: slots.flatMap(({ wanted = [] }) => wanted),

@@ -1,6 +1,7 @@
 import type { Verdict } from '../api/reasons.ts';
 import type { ServicePort, ServiceView } from '../api/service.ts';
 import type { Port, PortSet } from '../ports/portSet.ts';
+import type { CheckName } from './checks.ts';
 import type { Range } from './range.ts';
 
 /** Milliseconds since 1970. */
@@ -157,8 +158,10 @@ interface Served extends Holds {
   readonly verdict: Verdict;
 }
 
-export type Decision =
-  /** It cannot be decided yet; what is missing will bring it again. Nothing changes. */
+/** `check`: the one that decided. */
+export type Decision = {
+  readonly check: CheckName;
+} /** It cannot be decided yet; what is missing will bring it again. Nothing changes. */ & (
   | { readonly do: 'defer' }
   /** Not ours: never written. */
   | { readonly do: 'ignore' }
@@ -181,4 +184,5 @@ export type Decision =
       readonly needs: ReadonlyMap<string, number>;
       /** What it holds all the same; a lost record is written again from this. */
       readonly holds?: Holds;
-    };
+    }
+);

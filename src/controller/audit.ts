@@ -1,4 +1,6 @@
-import type { Decision, Entry, Millis } from '../allocation/types.ts';
+import { explain } from '../allocation/decide.ts';
+import { wordsOf } from '../allocation/explanation.ts';
+import type { Decision, Entry, Millis, Snapshot } from '../allocation/types.ts';
 import { REASONS } from '../api/reasons.ts';
 import type { ServiceView } from '../api/service.ts';
 import type { Clock } from '../kube/clock.ts';
@@ -122,5 +124,17 @@ export function createAudit(parts: {
         'unexpected error, trying again',
       );
     },
+  };
+}
+
+/** Says how a decision came about, by making it once more. */
+export function explainTo(log: Pick<Log, 'debug'>): (snapshot: Snapshot) => void {
+  return (snapshot) => {
+    const { decision, answers } = explain(snapshot);
+    const { key, uid } = snapshot.service;
+    log.debug(
+      { service: key, uid, decision: decision.do, check: decision.check, checks: wordsOf(answers) },
+      'decided',
+    );
   };
 }

@@ -22,7 +22,7 @@ import type { Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import { createWorkqueue, type WorkqueueObserver } from '../kube/workqueue.ts';
 import { has, type PortSet, sizeOf } from '../ports/portSet.ts';
-import { type AuditObserver, createAudit, type Log } from './audit.ts';
+import { type AuditObserver, createAudit, explainTo, type Log } from './audit.ts';
 import { createCaches } from './caches.ts';
 import { changesAdmission, changesDecisions, inOrder, type PortRangeView } from './inputs.ts';
 import { createJournal, type JournalObserver } from './journal.ts';
@@ -60,6 +60,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Log;
+  /** Whether each decision is explained, check by check, in lines of level debug. */
+  readonly explains: boolean;
   readonly observer: ControllerObserver;
   /** Resolves when it is our turn to decide and write; undefined: the signal came first. */
   readonly mandate: (signal: AbortSignal) => Promise<Mandate | undefined>;
@@ -160,6 +162,7 @@ export function createController(options: ControllerOptions): Controller {
     seed: options.seed,
     settler: createSettler({ transport, events, clock }),
     audit: createAudit({ clock, log, events, services, observer: observer.audit }),
+    explain: options.explains ? explainTo(log) : undefined,
     onTouched: (ports) => {
       const concerned = new Set([...ports].map((port) => ledger?.entry(port)?.range ?? ''));
       for (const range of ranges.get().values()) {

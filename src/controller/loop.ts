@@ -15,7 +15,7 @@
  */
 import { decide } from '../allocation/decide.ts';
 import type { Ledger } from '../allocation/ledger.ts';
-import type { Decision } from '../allocation/types.ts';
+import type { Decision, Snapshot } from '../allocation/types.ts';
 import type { ServiceView } from '../api/service.ts';
 import { told } from '../api/text.ts';
 import type { Cancel, Clock, Millis } from '../kube/clock.ts';
@@ -56,6 +56,8 @@ export interface LoopParts extends Surroundings {
     readonly pending: number;
   };
   readonly audit: Audit;
+  /** Told of what each decision is made from. */
+  readonly explain: ((snapshot: Snapshot) => void) | undefined;
   /** Numbers whose holding changed: their ranges are counted again. */
   readonly onTouched: (ports: ReadonlySet<Port>) => void;
   /** The apiserver refused numbers: its words may tell the range of those that it gives. */
@@ -199,6 +201,7 @@ export function createLoop(parts: LoopParts): Loop {
       ledger: of,
     };
     const decision = decide(snapshot);
+    parts.explain?.(snapshot);
     if (decision.do === 'defer') return 'done';
     audit.decided(service, decision);
     of.fold(service, decision, clock.now());

@@ -6,7 +6,7 @@ import { decide } from '../../src/allocation/decide.ts';
 import { formatEntry, parseEntry } from '../../src/allocation/entry.ts';
 import { createLedger } from '../../src/allocation/ledger.ts';
 import type { Range } from '../../src/allocation/range.ts';
-import type { Decision, Entry, NamespaceView } from '../../src/allocation/types.ts';
+import type { Decision, Entry, NamespaceView, Snapshot } from '../../src/allocation/types.ts';
 import type { Verdict } from '../../src/api/reasons.ts';
 import type { ServiceView } from '../../src/api/service.ts';
 import { concernsUs, inOrder } from '../../src/controller/inputs.ts';
@@ -25,6 +25,8 @@ export interface Outside {
   readonly now: () => number;
   /** Called around every write; throws to cut the process short. */
   readonly persist: (write: () => void) => void;
+  /** Told of every decision. */
+  readonly onDecision?: ((snapshot: Snapshot, decision: Decision) => void) | undefined;
 }
 
 /** Numbers of a PortRange that is gone rest that long. */
@@ -150,7 +152,10 @@ export function startController(outside: Outside, watcher: Watcher) {
 
   function decisionFor(service: ServiceView): Decision {
     const namespace = outside.namespace(service.namespace);
-    return decide({ now: now(), seed: '', service, namespace, ranges: outside.ranges(), ledger });
+    const snapshot = { now: now(), seed: '', service, namespace, ranges: outside.ranges(), ledger };
+    const decision = decide(snapshot);
+    outside.onDecision?.(snapshot, decision);
+    return decision;
   }
 
   /** The next write for the Service. Whatever comes of it, the Service is looked at again. */

@@ -53,8 +53,9 @@ describe('first contact', () => {
 
   test('a Service that asks for nothing, or for none, is ignored', () => {
     const d = desk();
-    expect(d.ask(service(['http:80 30100'], { range: undefined }))).toEqual({ do: 'ignore' });
-    expect(d.ask(service(['http:80 30100'], { range: ' none ' }))).toEqual({ do: 'ignore' });
+    const ignored = { do: 'ignore', check: 'isManaged' };
+    expect(d.ask(service(['http:80 30100'], { range: undefined }))).toEqual(ignored);
+    expect(d.ask(service(['http:80 30100'], { range: ' none ' }))).toEqual(ignored);
   });
 });
 

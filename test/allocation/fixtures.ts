@@ -2,7 +2,7 @@
 import { decide } from '../../src/allocation/decide.ts';
 import { createLedger, type Ledger } from '../../src/allocation/ledger.ts';
 import { compileRanges, type RangeSource } from '../../src/allocation/range.ts';
-import type { Decision, Entry, NamespaceView } from '../../src/allocation/types.ts';
+import type { Decision, Entry, NamespaceView, Snapshot } from '../../src/allocation/types.ts';
 import { type PortRange, type PortRangeSpec, portRangeApiVersion } from '../../src/api/portRange.ts';
 import { ANNOTATION } from '../../src/api/names.ts';
 import { REASONS, type Verdict } from '../../src/api/reasons.ts';
@@ -109,7 +109,8 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
       seen.delete(view.key);
       ledger.gone(view.uid, self.now);
     },
-    ask(view: ServiceView): Decision {
+    ask: (view: ServiceView): Decision => decide(self.snapshot(view)),
+    snapshot(view: ServiceView): Snapshot {
       const { rangeDefault } = self;
       const namespace = {
         key: 'a',
@@ -118,7 +119,7 @@ export function desk(specs: Readonly<Record<string, Partial<PortRangeSpec>>> = {
         labels: Object.fromEntries(labels),
         ...(rangeDefault === undefined ? {} : { rangeDefault }),
       };
-      return decide({ now: self.now, seed: '', service: view, namespace, ranges: compiled, ledger });
+      return { now: self.now, seed: '', service: view, namespace, ranges: compiled, ledger };
     },
     /** Decides and reserves. */
     fold(view: ServiceView): Decision {

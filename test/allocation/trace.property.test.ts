@@ -5,6 +5,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { calm, calmWithoutFlips, wild } from './traces.ts';
+import { explainsItself } from './explanations.ts';
 import { type Action, type Circumstances, createWorld, type CrashPoint, type World } from './world.ts';
 
 const { RUNS, SEED, TRACE_PATH } = process.env;
@@ -44,6 +45,14 @@ describe('over any history', { timeout: TIMEOUT }, () => {
       blocks: fc.constantFrom('one', 'many'),
     });
     holds(fc.property(wild, moment, (trace, crash) => play(trace, { settling: false, crash }).finish()));
+  });
+
+  test('the explanation of a decision comes to the same, and names the check that decided', () => {
+    const onDecision = explainsItself(expect);
+    holds(
+      fc.property(wild, (trace) => play(trace, { settling: false, onDecision }).finish()),
+      0.3,
+    );
   });
 
   test('no leak: once nothing cools down any more, a number is free or somebody has it', () => {

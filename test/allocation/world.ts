@@ -2,7 +2,7 @@
  * A small world for traces: a cluster with people in it, our controller, and time. Actions happen to it one by one;
  * the invariants look at every decision and every write, and at the whole once it has settled.
  */
-import type { NamespaceView } from '../../src/allocation/types.ts';
+import type { Decision, NamespaceView, Snapshot } from '../../src/allocation/types.ts';
 import { ANNOTATION } from '../../src/api/names.ts';
 import { portSet } from '../../src/ports/portSet.ts';
 import { compileRanges, type Range } from '../../src/allocation/range.ts';
@@ -67,9 +67,10 @@ export type World = ReturnType<typeof createWorld>;
 export interface Circumstances {
   readonly crash?: CrashPoint | undefined;
   readonly listing?: 'by name' | 'backwards';
+  readonly onDecision?: (snapshot: Snapshot, decision: Decision) => void;
 }
 
-export function createWorld({ crash, listing = 'by name' }: Circumstances = {}) {
+export function createWorld({ crash, listing = 'by name', onDecision }: Circumstances = {}) {
   let now = Date.UTC(2026, 0, 1);
   let writes = 0;
   let births = 0;
@@ -87,6 +88,7 @@ export function createWorld({ crash, listing = 'by name' }: Circumstances = {}) 
     cluster: { ...cluster, keys: () => listed(cluster.keys()) },
     table,
     blocks: crash?.blocks ?? 'one',
+    onDecision,
     ranges: () => compiled,
     now: () => now,
     namespace(name: string): NamespaceView {

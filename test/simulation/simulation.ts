@@ -270,6 +270,7 @@ function assemble(parts: {
     }),
     clock,
     random,
+    explains: false,
     log: { debug: nothing, info: line, warn: line, error: line },
     mandate: async () => selfAppointed,
     onFatal,
