@@ -32,8 +32,11 @@ import { createWaitingList, type WaitingList } from './waiting.ts';
 
 const KEYS_A_ROUND = 256;
 const ROUNDS_BEING_RESERVED = 2;
-/** How long rounds wait for a table write before the next ones go on without it. */
-const RESERVE_WAIT: Millis = 5_000;
+/**
+ * How long rounds wait for a table write before the next ones go on without it: several times what one takes on a busy
+ * cluster, and little to who waits for another block. What waits for a slow block is at most what that has numbers for.
+ */
+const RESERVE_WAIT: Millis = 250;
 /** Services that may wait to be settled before rounds pause. */
 const SETTLE_BACKLOG = 128;
 /** While so many Services are being settled, fewer ready keys than COMPANY wait for others, but not longer than this. */
