@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help tools deps build check types lint format deadcode docs test test-long mutants unit e2e e2e-oldest demo bench clean
+.PHONY: help tools deps build check types lint format deadcode docs test test-long mutants unit e2e e2e-oldest demo bench soak clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ demo: build ## three teams on a real control plane; stays up on a terminal
 
 bench: build ## the budgets, as ratios within one run; writes bench/RESULTS.md
 	@node bench/run.ts
+
+soak: build ## half an hour of churn and faults: nothing may grow (SOAK_MINUTES=, SEED=); figures in soak/out
+	SOAK_MINUTES=$(or $(SOAK_MINUTES),30) vitest run --config soak/vitest.config.ts
 
 clean: ## remove what can be rebuilt
 	rm -rf dist coverage node_modules

@@ -37,7 +37,7 @@ export async function startController(bench: Bench, kubeconfig: string): Promise
       '--metrics-bind-address=127.0.0.1:0',
       '--health-probe-bind-address=127.0.0.1:0',
     ],
-    { stdio: ['ignore', 'pipe', 'pipe'], env: await environment() },
+    { stdio: ['ignore', 'pipe', 'pipe'], env: await shippedSettings() },
   );
   await once(child, 'spawn');
   const pid = child.pid ?? 0;
@@ -91,7 +91,7 @@ async function tailOf(path: string): Promise<string> {
 }
 
 /** What the shipped Deployment sets, and nothing of the caller's that configures a controller. */
-async function environment(): Promise<NodeJS.ProcessEnv> {
+export async function shippedSettings(): Promise<NodeJS.ProcessEnv> {
   const own = Object.entries(process.env).filter(
     ([name]) => !/^(NODEPORT_MANAGER_|NODE_OPTIONS|MALLOC_|KUBECONFIG)/.test(name),
   );

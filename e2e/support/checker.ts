@@ -105,7 +105,7 @@ async function listed(client: Client): Promise<Map<string, string>> {
   return new Map(all.flat());
 }
 
-function entriesOf({ metadata, data = {} }: ConfigMap): [number, Entry][] {
+export function entriesOf({ metadata, data = {} }: ConfigMap): [number, Entry][] {
   if (!/^nodeport-table-\d+$/.test(metadata.name)) return [];
   return Object.entries(data).flatMap(([key, text]): [number, Entry][] => {
     try {
@@ -117,14 +117,14 @@ function entriesOf({ metadata, data = {} }: ConfigMap): [number, Entry][] {
 }
 
 /** `30100 a-dev/web <uid>`, sorted. */
-function tableOfHeld(table: ReadonlyMap<number, Entry>): string[] {
+export function tableOfHeld(table: ReadonlyMap<number, Entry>): string[] {
   return [...table]
     .filter(([, { state }]) => state === 'Held')
     .map(([number, { service, uid }]) => `${number} ${service} ${uid}`)
     .toSorted();
 }
 
-function heldByServices(services: readonly Service[]): string[] {
+export function heldByServices(services: readonly Service[]): string[] {
   return services
     .filter((object) => conditionOf(object)?.message.startsWith('holds '))
     .flatMap((object) =>

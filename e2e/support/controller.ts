@@ -28,6 +28,8 @@ export interface ControllerOptions {
   metricsPort?: number;
   /** Default: the controller's own in the cluster. */
   kubeconfig?: string;
+  /** Default: that of the tests. */
+  env?: NodeJS.ProcessEnv;
 }
 
 /** A line of its log, which is JSON. */
@@ -80,7 +82,7 @@ export async function startController(
     ...(options.flags ?? []),
   ];
   const log = join(cluster.dir, `controller-${started}.log`);
-  const child = await launch(args, dir, log);
+  const child = await launch(args, dir, log, options.env);
   const running = (): boolean => child.exitCode === null && child.signalCode === null;
   const exited = once(child, 'exit').then(([code, signal]: (number | string)[]) => code ?? signal ?? '');
   const guard = await startGuard(dir);
@@ -123,10 +125,15 @@ export async function startController(
   };
 }
 
-async function launch(args: string[], cwd: string, logFile: string): Promise<ChildProcess> {
+async function launch(
+  args: string[],
+  cwd: string,
+  logFile: string,
+  env: NodeJS.ProcessEnv | undefined,
+): Promise<ChildProcess> {
   const log = await open(logFile, 'a');
   try {
-    const child = spawn(NODE, args, { cwd, stdio: ['ignore', log.fd, log.fd] });
+    const child = spawn(NODE, args, { cwd, env, stdio: ['ignore', log.fd, log.fd] });
     await once(child, 'spawn');
     return child;
   } finally {

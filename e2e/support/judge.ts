@@ -47,11 +47,15 @@ interface World {
   readonly violations: string[];
 }
 
-/** Every breach of the rules, as sentences; none: they held. `isOurs`: whether the controller wrote the revision. */
-export function judge(
-  history: readonly Recorded[],
-  isOurs: (revision: Recorded) => boolean,
-): readonly string[] {
+/** Judges a history that comes in pieces. */
+export interface Judge {
+  /** The next piece. None of its revisions may be older than what came before. */
+  hear(piece: readonly Recorded[], isOurs: (revision: Recorded) => boolean): void;
+  /** Every breach of the rules so far, as sentences. */
+  readonly violations: readonly string[];
+}
+
+export function startJudge(): Judge {
   const world: World = {
     services: new Map(),
     holders: new Map(),
@@ -61,16 +65,30 @@ export function judge(
     table: new Map(),
     violations: [],
   };
-  const inOrder = history.toSorted(
-    (a, b) => Number(a.object.metadata.resourceVersion) - Number(b.object.metadata.resourceVersion),
-  );
-  for (const revision of inOrder) {
-    if (revision.kind === 'Service') judgeService(world, revision, isOurs(revision));
-    else if (revision.kind === 'ConfigMap') judgeBlock(world, revision, isOurs(revision));
-    else if (revision.kind === 'Namespace') noteDefault(world, revision);
-    else noteRange(world, revision);
-  }
-  return world.violations;
+  return {
+    hear(piece, isOurs) {
+      const inOrder = piece.toSorted(
+        (a, b) => Number(a.object.metadata.resourceVersion) - Number(b.object.metadata.resourceVersion),
+      );
+      for (const revision of inOrder) {
+        if (revision.kind === 'Service') judgeService(world, revision, isOurs(revision));
+        else if (revision.kind === 'ConfigMap') judgeBlock(world, revision, isOurs(revision));
+        else if (revision.kind === 'Namespace') noteDefault(world, revision);
+        else noteRange(world, revision);
+      }
+    },
+    violations: world.violations,
+  };
+}
+
+/** Every breach of the rules, as sentences; none: they held. `isOurs`: whether the controller wrote the revision. */
+export function judge(
+  history: readonly Recorded[],
+  isOurs: (revision: Recorded) => boolean,
+): readonly string[] {
+  const { hear, violations } = startJudge();
+  hear(history, isOurs);
+  return violations;
 }
 
 function noteRange({ ranges }: World, { object, deleted }: Revision<PortRange>): void {
