@@ -1,5 +1,6 @@
 import { type Logger, type LoggerOptions, pino } from 'pino';
 import { printable } from '../api/text.ts';
+import { readable } from './readable.ts';
 
 export const LOG_LEVELS = ['debug', 'info', 'warn', 'error'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
@@ -20,8 +21,10 @@ export function createLogger(options: { level: LogLevel; format: LogFormat }): L
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
     formatters: { level: (level: string) => ({ level }) },
   };
+  // https://no-color.org
+  const colours = process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
   if (options.format === 'text')
-    return pino(settings, { write: (line) => void process.stdout.write(`${readable(line)}\n`) });
+    return pino(settings, { write: (line) => void process.stdout.write(`${readable(line, { colours })}\n`) });
   // JSON lets some of them stand. It is read on terminals, too, and quotes what servers and users wrote.
   const batches = inBatches(pino.destination({ sync: true }));
   const lines = { ...batches, write: (line: string) => batches.write(`${printable(line.trimEnd())}\n`) };
@@ -59,14 +62,4 @@ export function inBatches(to: { write(text: string): unknown }): {
     },
     flush,
   };
-}
-
-/** `12:00:00.000 info  ports assigned service=a/web ports=[30100]`, from pino's JSON. */
-function readable(line: string): string {
-  const { time, level, msg, ...details } = JSON.parse(line) as Record<string, unknown>;
-  const pairs = Object.entries(details).map(
-    ([key, value]) =>
-      `${key}=${typeof value === 'string' && !/[\s"=]/.test(value) ? value : JSON.stringify(value)}`,
-  );
-  return printable([String(time).slice(11, 23), String(level).padEnd(5), String(msg), ...pairs].join(' '));
 }

@@ -69,3 +69,18 @@ test.each(['json', 'text'] as const)(
 test('In JSON, what was logged is read back unchanged', async () => {
   expect(JSON.parse(await linesOf('json'))).toMatchObject({ msg: HOSTILE, inside: { [HOSTILE]: [HOSTILE] } });
 });
+
+test.each([
+  ['on a terminal', true, '', true],
+  ['on a terminal, with NO_COLOR', true, '1', false],
+  ['into a pipe', false, '', false],
+] as const)('In text, %s: colours or not', async (_, isTTY, noColor, expected) => {
+  const program = `process.stdout.isTTY = ${isTTY};
+    const { createLogger } = await import(${JSON.stringify(LOGGER)});
+    createLogger({ level: 'info', format: 'text' }).info('one');`;
+  const env = { ...process.env, NO_COLOR: noColor };
+  const words = ['--input-type=module', '-e', program];
+  const { stdout } = await promisify(execFile)(process.execPath, words, { env });
+  expect(stdout).toContain('one');
+  expect(stdout.includes('\u001b[')).toBe(expected);
+});
