@@ -152,13 +152,28 @@ function nodePortOwners(managedFields: readonly unknown[]): Map<string, string> 
     const ports = ownedBelow(entry, PORTS);
     if (manager === undefined || ports === undefined) continue;
     for (const [key, fields] of Object.entries(ports)) {
-      if (!key.startsWith('k:') || fields?.['f:nodePort'] === undefined) continue;
-      const { port, protocol = 'TCP' } = JSON.parse(key.slice(2)) as { port: number; protocol?: string };
-      const known = owners.get(`${port}/${protocol}`);
-      if (known === undefined || known === FIELD_MANAGER) owners.set(`${port}/${protocol}`, manager);
+      if (fields?.['f:nodePort'] === undefined) continue;
+      const port = portOfKey(key);
+      if (port === undefined) continue;
+      const known = owners.get(port);
+      if (known === undefined || known === FIELD_MANAGER) owners.set(port, manager);
     }
   }
   return owners;
+}
+
+/**
+ * `80/TCP` for `k:{"port":80,"protocol":"TCP"}`; undefined for anything else. Whoever may edit a Service may write its
+ * managedFields, and the apiserver takes any value there: a Service that could hide so would be missing in the ledger.
+ */
+function portOfKey(key: string): string | undefined {
+  if (!key.startsWith('k:')) return undefined;
+  try {
+    const { port, protocol = 'TCP' } = JSON.parse(key.slice(2)) as { port?: unknown; protocol?: unknown };
+    return typeof port === 'number' && typeof protocol === 'string' ? `${port}/${protocol}` : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const PORTS = ['f:spec', 'f:ports'];

@@ -1,3 +1,4 @@
+import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   byAge,
@@ -140,6 +141,37 @@ describe('who owns a nodePort', () => {
     expect(
       toServiceView(raw({ metadata: { ...raw().metadata, managedFields } })).ports[0]?.owner,
     ).toBeUndefined();
+  });
+});
+
+describe('managedFields, which users can write,', () => {
+  const HOSTILE = [
+    'k:{"port":80,"protocol":{"toString":1}}',
+    'k:{"port":{"valueOf":1}}',
+    'k:null',
+    'k:{',
+    'k:',
+  ];
+
+  test.each(HOSTILE)('with the key %s hide neither the Service nor who owns its ports', (key) => {
+    expect(withOwners(['helm', HTTP], ['team', key]).ports[0]?.owner).toBe('helm');
+    expect(withOwners(['team', key], ['helm', HTTP]).ports[0]?.owner).toBe('helm');
+    expect(withOwners(['team', key]).ports[0]?.owner).toBeUndefined();
+  });
+
+  test('hide no Service, whatever is in them', () => {
+    const key = fc.oneof(
+      fc.json().map((text) => `k:${text}`),
+      fc
+        .record({ port: fc.jsonValue(), protocol: fc.jsonValue() }, { requiredKeys: [] })
+        .map((fields) => `k:${JSON.stringify(fields)}`),
+      fc.string({ unit: 'binary' }),
+    );
+    fc.assert(
+      fc.property(fc.array(key), (keys) => {
+        expect(withOwners(['team', ...keys]).key).toBe('a-dev/web');
+      }),
+    );
   });
 });
 
