@@ -42,7 +42,8 @@ export function blockNameOf(port: Port): string {
 /** The numbers of a block; undefined when that is not a block's name. */
 export function numbersOfBlock(name: string): Port[] | undefined {
   const start = Number(name.slice(TABLE.prefix.length));
-  const isBlock = name.startsWith(TABLE.prefix) && start % BLOCK_SIZE === 0 && start >= 0 && start < 65_536;
+  // Only as we spell it: `nodeport-table-3e4` would be a second block for the same numbers.
+  const isBlock = start >= 0 && start < 65_536 && name === blockNameOf(start);
   return isBlock ? Array.from({ length: BLOCK_SIZE }, (_, i) => start + i) : undefined;
 }
 
