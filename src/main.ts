@@ -8,14 +8,20 @@ import { createElection, type Election, noElection } from './election.ts';
 import { systemClock as clock } from './kube/clock.ts';
 import { doubtAbout, loadConnection } from './kube/connection.ts';
 import { createEventRecorder } from './kube/events.ts';
+import { type Review, reviewGet } from './kube/reviews.ts';
 import { createTransport, type Transport } from './kube/transport.ts';
 import { createWire, type WireOptions } from './kube/wire.ts';
-import { probes, serve } from './observability/health.ts';
+import { certificateIn } from './observability/certificate.ts';
+import { type Handler, probes, serve } from './observability/health.ts';
 import { createLogger } from './observability/logger.ts';
 import { createMetrics, type Metrics } from './observability/metrics.ts';
+import { type Admission, createAdmission } from './observability/scrapers.ts';
+import { selfSigned } from './observability/selfSigned.ts';
 import { type Options, parseOptions, UsageExit } from './options.ts';
 
 const VERSION = process.env['NODEPORT_MANAGER_BUILD_VERSION'] ?? 'development';
+
+const METRICS_PATH = '/metrics';
 
 /** Pods are killed 30 s after SIGTERM by default; people wait less gladly. */
 const STOP_WITHIN_MS = 4_500;
@@ -25,6 +31,9 @@ const OTHER_CONNECTIONS = 8;
 
 /** One for renewals, and one for when that hangs. */
 const LEASE_CONNECTIONS = 2;
+
+/** Questions about who may scrape. */
+const REVIEW_CONNECTIONS = 2;
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2), process.env, VERSION);
@@ -66,6 +75,8 @@ async function run(options: Options, log: Logger): Promise<number> {
     : noElection;
   const { mayWrite } = election;
   const transport = connect({ maxConnections: options.concurrency + OTHER_CONNECTIONS, mayWrite });
+  // A standby is scraped as well, and asks who may although it may not write.
+  const reviews = connect({ maxConnections: REVIEW_CONNECTIONS });
   const stop = new AbortController();
   let exitCode = 0;
   const controller = assemble(options, { transport, log, metrics, identity, election }, (message) => {
@@ -74,7 +85,7 @@ async function run(options: Options, log: Logger): Promise<number> {
     stop.abort();
   });
   const servers = [
-    await serve(options.metricsBindAddress, metricsPage(metrics)),
+    await serveMetrics(options, { metrics, log, transport: reviews }),
     await serve(
       options.healthProbeBindAddress,
       probes(() => controller.notReady()),
@@ -85,7 +96,7 @@ async function run(options: Options, log: Logger): Promise<number> {
   await controller.run(stop.signal);
   await election.release();
   await Promise.all(servers.map(({ close }) => close()));
-  await Promise.all([transport.close(), own.close()]);
+  await Promise.all([transport, own, reviews].map((each) => each.close()));
   log.info({ exitCode }, 'stopped');
   return exitCode;
 }
@@ -146,13 +157,30 @@ function assemble(
   return controller;
 }
 
-function metricsPage({
-  registry,
-}: Metrics): (path: string) => Promise<{ status: number; type: string; body: string }> | undefined {
-  return (path) =>
-    path === '/metrics'
-      ? registry.metrics().then((body) => ({ status: 200, type: registry.contentType, body }))
-      : undefined;
+async function serveMetrics(
+  options: Options,
+  { metrics, log, transport }: Pick<Parts, 'metrics' | 'log' | 'transport'>,
+): Promise<{ close: () => Promise<void> }> {
+  const { metricsBindAddress: address, metricsCertDir: folder, namespace } = options;
+  if (!options.metricsSecure) return serve(address, metricsPage(metrics));
+  const review = (token: string): Promise<Review> => reviewGet(transport, token, METRICS_PATH);
+  const names = ['localhost', `${NAME}-metrics.${namespace}.svc`, hostname()] as const;
+  const made = folder === undefined ? selfSigned(names, clock.now()) : undefined;
+  return serve(
+    address,
+    metricsPage(metrics, createAdmission({ review, clock, log })),
+    made === undefined ? certificateIn(folder ?? '', { clock, log }) : () => made,
+  );
+}
+
+/** The page, for whom `admit` lets in. */
+function metricsPage({ registry }: Metrics, admit?: Admission): Handler {
+  return async (path, authorization) => {
+    if (path !== METRICS_PATH) return undefined;
+    const refusal = await admit?.(authorization);
+    if (refusal !== undefined) return refusal;
+    return { status: 200, type: registry.contentType, body: await registry.metrics() };
+  };
 }
 
 function stopOnSignals(stop: AbortController, log: Logger): void {

@@ -21,6 +21,10 @@ export interface Options {
   /** ms */
   readonly resyncPeriod: number;
   readonly metricsBindAddress: string;
+  /** /metrics by TLS, and only for whom the apiserver lets. */
+  readonly metricsSecure: boolean;
+  /** Where tls.crt and tls.key are; undefined: a self-signed one is made. */
+  readonly metricsCertDir?: string;
   readonly healthProbeBindAddress: string;
   /** The apiserver's own range, `30000-32767`. */
   readonly serviceNodePortRange?: string;
@@ -101,6 +105,13 @@ function flags(): Option[] {
     new Option('--metrics-bind-address <address>', 'where /metrics is served')
       .default(':8080')
       .argParser(address),
+    new Option('--metrics-secure [boolean]', '/metrics by TLS, and only for whom the apiserver lets get it')
+      .default(false)
+      .argParser(boolean),
+    new Option(
+      '--metrics-cert-dir <path>',
+      'folder of tls.crt and tls.key for --metrics-secure, read again when they change (default: self-signed)',
+    ).argParser(nonEmpty),
     new Option('--health-probe-bind-address <address>', 'where /healthz and /readyz are served')
       .default(':8081')
       .argParser(address),
@@ -116,10 +127,12 @@ function flags(): Option[] {
   ];
 }
 
-/** As client-go: who leads must give up before others may begin, and must have tried to renew by then. */
+/** What flags must be together. As client-go: who leads must give up before others begin, and have tried to renew by then. */
 function checked(options: Options): Options {
   const { leaderElectLeaseDuration: lease, leaderElectRenewDeadline: renew } = options;
   const retry = options.leaderElectRetryPeriod * JITTER;
+  if (options.metricsCertDir !== undefined && !options.metricsSecure)
+    throw new UsageExit(2, '--metrics-cert-dir is of no use without --metrics-secure');
   if (!options.leaderElect) return options;
   const longer = (one: string, ms: number, other: string, than: number): UsageExit =>
     new UsageExit(2, `--leader-elect-${one} (${ms}ms) must be longer than ${other} (${than}ms)`);

@@ -148,6 +148,7 @@ describe('bad usage exits 2 with one line', () => {
     ],
     ['a lease of a fraction', ['--leader-elect-lease-duration=8500ms'], {}, /8500ms.*whole seconds/],
     ['neither true nor false', ['--leader-elect=maybe'], {}, /maybe.*true or false/],
+    ['a certificate for what is served without', ['--metrics-cert-dir=/tls'], {}, /--metrics-secure/],
     ['a stray argument', ['run'], {}, /argument/],
   ])('%s', async (_, args, env, message) => {
     const { code, stdout, stderr } = await runOnce(args, env);

@@ -43,6 +43,8 @@ export interface PrometheusOptions {
   readonly instances: Instances;
   /** How often everything is scraped and evaluated, ms. @default 500 */
   readonly interval?: number;
+  /** More about how the controllers are scraped, as in `scrape_configs`. */
+  readonly scrape?: object;
   readonly onProgress?: Progress;
 }
 
@@ -71,7 +73,7 @@ export async function startPrometheus(
   await mkdir(dir);
   const interval = `${options.interval ?? INTERVAL_MS}ms`;
   await writeFile(join(dir, 'rules.yaml'), stringify(ruleFile({ speed: options.speed, interval })));
-  await writeFile(join(dir, 'prometheus.yaml'), stringify(configuration(cluster, interval)));
+  await writeFile(join(dir, 'prometheus.yaml'), stringify(configuration(cluster, interval, options.scrape)));
   await writeInstances(dir, options.instances);
   const port = await freePort();
   const args = [
@@ -138,12 +140,12 @@ async function untilUp(ask: () => Promise<unknown>): Promise<void> {
   }
 }
 
-function configuration(cluster: Cluster, interval: string): object {
+function configuration(cluster: Cluster, interval: string, scrape: object = {}): object {
   return {
     global: { scrape_interval: interval, scrape_timeout: interval, evaluation_interval: interval },
     rule_files: ['rules.yaml'],
     scrape_configs: [
-      { job_name: 'nodeport-manager', file_sd_configs: [{ files: ['instances.json'] }] },
+      { job_name: 'nodeport-manager', file_sd_configs: [{ files: ['instances.json'] }], ...scrape },
       {
         job_name: 'apiserver',
         // It has thousands of series, and takes its time.

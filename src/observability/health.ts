@@ -1,38 +1,34 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { Certificate } from './certificate.ts';
 
-/** What one path answers; undefined: 404. */
-export type Handler = (path: string) => Promise<Answer | undefined> | Answer | undefined;
+/** What one path answers; undefined: 404. `authorization`: the header of that name. */
+export type Handler = (
+  path: string,
+  authorization: string | undefined,
+) => Promise<Answer | undefined> | Answer | undefined;
 
 export interface Answer {
   readonly status: number;
   readonly type?: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body: string;
 }
 
 /**
  * A small HTTP server for probes and scrapes.
  * @param address `:8080`, `127.0.0.1:8080` or `[::1]:8080`; port 0 takes a free one
+ * @param certificate asked for each connection; absent: without TLS
  * @throws Error that names the address, when it cannot be listened on
  */
 export async function serve(
   address: string,
   handler: Handler,
+  certificate?: () => Certificate,
 ): Promise<{ port: number; close: () => Promise<void> }> {
   const { host, port } = parseAddress(address);
-  const server = createServer((request, response) => {
-    const path = (request.url ?? '/').split('?')[0] ?? '/';
-    const answered = request.method === 'GET' || request.method === 'HEAD' ? handler(path) : undefined;
-    Promise.resolve(answered).then(
-      (answer = { status: 404, body: 'not found\n' }) => {
-        response.writeHead(answer.status, { 'content-type': answer.type ?? 'text/plain; charset=utf-8' });
-        response.end(request.method === 'HEAD' ? undefined : answer.body);
-      },
-      (error: unknown) => {
-        response.writeHead(500, { 'content-type': 'text/plain; charset=utf-8' });
-        response.end(`${String(error)}\n`);
-      },
-    );
-  });
+  const listener = answering(handler);
+  const server = certificate === undefined ? createServer(listener) : secureServer(listener, certificate);
   await listen(server, host, port, address);
   const bound = server.address();
   return {
@@ -43,6 +39,38 @@ export async function serve(
         server.closeAllConnections();
       }),
   };
+}
+
+function answering(handler: Handler): RequestListener {
+  return ({ url = '/', method, headers }, response) => {
+    const path = url.split('?')[0] ?? '/';
+    const isRead = method === 'GET' || method === 'HEAD';
+    Promise.resolve(isRead ? handler(path, headers.authorization) : undefined).then(
+      ({ status, type = TEXT, headers, body } = { status: 404, body: 'not found\n' }) => {
+        response.writeHead(status, { 'content-type': type, ...headers });
+        response.end(method === 'HEAD' ? undefined : body);
+      },
+      (error: unknown) => {
+        response.writeHead(500, { 'content-type': TEXT });
+        response.end(`${String(error)}\n`);
+      },
+    );
+  };
+}
+
+const TEXT = 'text/plain; charset=utf-8';
+
+function secureServer(listener: RequestListener, certificate: () => Certificate): Server {
+  let used = certificate();
+  const server = createTlsServer({ ...used, minVersion: 'TLSv1.2' }, listener);
+  // Before Node's own listener, which begins the handshake: this connection gets what is there now.
+  server.prependListener('connection', () => {
+    const now = certificate();
+    if (now === used) return;
+    used = now;
+    server.setSecureContext({ ...used, minVersion: 'TLSv1.2' });
+  });
+  return server;
 }
 
 /** Liveness (`/healthz`: the process turns) and readiness (`/readyz`: it may be relied on; else 503 with the reason). */
