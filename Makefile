@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help tools deps build check types lint format deadcode docs test test-long mutants unit e2e e2e-oldest demo bench soak clean
+.PHONY: help tools deps build check types lint format deadcode docs test test-long mutants unit e2e e2e-oldest demo bench soak licences sbom audit clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,8 +24,9 @@ $(STAMP): package.json package-lock.json | tools
 
 deps: $(STAMP)
 
-build: deps ## bundle the controller into dist/nodeport-manager.js
+build: deps ## bundle the controller into dist/nodeport-manager.js, with the licences of what is in it
 	@node scripts/build.ts
+	@node scripts/supply.ts licences
 
 types: deps
 	tsc --noEmit
@@ -72,6 +73,15 @@ bench: build ## the budgets, as ratios within one run; writes bench/RESULTS.md
 
 soak: build ## half an hour of churn and faults: nothing may grow (SOAK_MINUTES=, SEED=); figures in soak/out
 	SOAK_MINUTES=$(or $(SOAK_MINUTES),30) vitest run --config soak/vitest.config.ts
+
+licences: deps ## dist/THIRD_PARTY_NOTICES.txt; fails on a licence that is not on the list
+	@node scripts/supply.ts licences
+
+sbom: deps ## dist/sbom.cdx.json: every package with version, licence and hash (CycloneDX)
+	@node scripts/supply.ts sbom
+
+audit: deps ## known vulnerabilities; fails when there are any, and when the registry does not tell
+	@node scripts/supply.ts audit
 
 clean: ## remove what can be rebuilt
 	rm -rf dist coverage node_modules
