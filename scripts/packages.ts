@@ -5,7 +5,7 @@ import { join } from 'node:path';
 const ROOT = join(import.meta.dirname, '..');
 
 /** Licences that ask for no more than to be passed on with the text, which THIRD_PARTY_NOTICES.txt does. */
-const ALLOWED_LICENCES = [
+const ALLOWED_LICENCES = new Set([
   '0BSD',
   'Apache-2.0',
   'BSD-2-Clause',
@@ -14,7 +14,7 @@ const ALLOWED_LICENCES = [
   'MIT',
   'PSF-2.0',
   'Unlicense',
-];
+]);
 
 /** A package that is installed for production. */
 export interface Package {
@@ -65,7 +65,7 @@ function resolve(packages: Record<string, Locked>, from: string, name: string): 
 
 /** Packages whose licence is not on the list. */
 export function notAllowed(packages: readonly Package[]): Package[] {
-  return packages.filter(({ licence }) => !ALLOWED_LICENCES.includes(licence));
+  return packages.filter(({ licence }) => !ALLOWED_LICENCES.has(licence));
 }
 
 /** The texts of all licences, which have to go with the bundle: its minifier leaves them out. */
