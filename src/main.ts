@@ -17,6 +17,7 @@ import { createLogger } from './observability/logger.ts';
 import { createMetrics, type Metrics } from './observability/metrics.ts';
 import { type Admission, createAdmission } from './observability/scrapers.ts';
 import { selfSigned } from './observability/selfSigned.ts';
+import { observing } from './observing.ts';
 import { type Options, parseOptions, UsageExit } from './options.ts';
 
 const VERSION = process.env['NODEPORT_MANAGER_BUILD_VERSION'] ?? 'development';
@@ -137,21 +138,7 @@ function assemble(
     explains: options.logLevel === 'debug',
     mandate: election.mandate,
     onFatal,
-    observer: {
-      audit: metrics,
-      conflictSeen: metrics.conflictSeen,
-      journal: { wrote: metrics.tableWrote, healed: metrics.tableHealed },
-      workqueue: metrics.workqueue,
-      reflector: {
-        listed: metrics.listed,
-        watched: metrics.watched,
-        failed: ({ name, during, error, retryInMs }) =>
-          log.warn(
-            { name, during, retryInMs, error: error instanceof Error ? error.message : String(error) },
-            'list or watch failed',
-          ),
-      },
-    },
+    observer: observing(metrics, log),
   });
   metrics.watch(controller);
   return controller;

@@ -4,12 +4,18 @@
  *
  *   step: the next timer that is due ──► all promises that it settles run to their end ──► the next step
  */
-import { createController, type Controller } from '../../src/controller/controller.ts';
+import {
+  createController,
+  type Controller,
+  type ControllerObserver,
+} from '../../src/controller/controller.ts';
 import { selfAppointed } from '../../src/controller/mandate.ts';
 import { portRangeDefaults, type PortRangeSpec } from '../../src/api/portRange.ts';
 import type { Clock, Millis } from '../../src/kube/clock.ts';
 import { createEventRecorder } from '../../src/kube/events.ts';
 import { createTransport } from '../../src/kube/transport.ts';
+import type { Metrics } from '../../src/observability/metrics.ts';
+import { observing } from '../../src/observing.ts';
 import { judge, type Recorded } from '../../e2e/support/judge.ts';
 import {
   portRange,
@@ -41,6 +47,8 @@ export interface SimulationOptions {
   readonly nodePorts?: NodePortRange;
   readonly concurrency?: number;
   readonly faults?: Faults;
+  /** They are told what the controller does, and read what it knows. */
+  readonly metrics?: Metrics;
 }
 
 export interface SimProcess {
@@ -153,6 +161,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
       random,
       concurrency,
       log,
+      metrics: options.metrics,
       identity: `sim_${processes}`,
       onFatal: die,
     });
@@ -240,9 +249,10 @@ function assemble(parts: {
   concurrency: number;
   identity: string;
   log: string[];
+  metrics: Metrics | undefined;
   onFatal: (message: string) => void;
 }): Controller {
-  const { network: wire, clock, random, identity, concurrency, log: lines, onFatal } = parts;
+  const { network: wire, clock, random, identity, concurrency, metrics, onFatal } = parts;
   const transport = createTransport({
     wire,
     authorize: () => Promise.resolve({}),
@@ -250,11 +260,12 @@ function assemble(parts: {
     userAgent: 'sim',
     clock,
     random,
+    ...(metrics === undefined ? {} : { observer: { answered: metrics.request } }),
   });
   const line = (details: object, message: string): void =>
-    void lines.push(`${message} ${JSON.stringify(details)}`);
-  const nothing = (): void => undefined;
-  return createController({
+    void parts.log.push(`${message} ${JSON.stringify(details)}`);
+  const log = { debug: nothing, info: line, warn: line, error: line };
+  const controller = createController({
     namespace: SYSTEM,
     identity,
     concurrency,
@@ -271,18 +282,23 @@ function assemble(parts: {
     clock,
     random,
     explains: false,
-    log: { debug: nothing, info: line, warn: line, error: line },
+    log,
     mandate: async () => selfAppointed,
     onFatal,
-    observer: {
-      audit: { allocated: nothing, took: nothing, released: nothing },
-      conflictSeen: nothing,
-      journal: { wrote: nothing, healed: nothing },
-      workqueue: { added: nothing, started: nothing, finished: nothing, retried: nothing },
-      reflector: { listed: nothing, watched: nothing, failed: nothing },
-    },
+    observer: metrics === undefined ? unobserved : observing(metrics, log),
   });
+  metrics?.watch(controller);
+  return controller;
 }
+
+const nothing = (): void => undefined;
+const unobserved: ControllerObserver = {
+  audit: { allocated: nothing, took: nothing, released: nothing },
+  conflictSeen: nothing,
+  journal: { wrote: nothing, healed: nothing },
+  workqueue: { added: nothing, started: nothing, finished: nothing, retried: nothing },
+  reflector: { listed: nothing, watched: nothing, failed: nothing },
+};
 
 /** The same time; a timer takes 1 ms at least, as Node's do; what was planned by a process that is dead does not happen. */
 function ownClock(clock: Clock): Clock & { stop(): void } {
