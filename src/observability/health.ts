@@ -45,7 +45,10 @@ function answering(handler: Handler): RequestListener {
   return ({ url = '/', method, headers }, response) => {
     const path = url.split('?')[0] ?? '/';
     const isRead = method === 'GET' || method === 'HEAD';
-    Promise.resolve(isRead ? handler(path, headers.authorization) : undefined).then(
+    // Async, so that also what a handler throws at once is an answer, and not the end of the process.
+    const answer = async (): Promise<Answer | undefined> =>
+      isRead ? handler(path, headers.authorization) : undefined;
+    answer().then(
       ({ status, type = TEXT, headers, body } = { status: 404, body: 'not found\n' }) => {
         response.writeHead(status, { 'content-type': type, ...headers });
         response.end(method === 'HEAD' ? undefined : body);

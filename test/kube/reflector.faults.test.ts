@@ -201,6 +201,21 @@ describe('a restored etcd', () => {
   });
 });
 
+test('after refused connections everything is listed: a restored etcd may have gone past what was seen', async () => {
+  const { clock, server, store, failures } = await reflectorRig((server) => {
+    server.on(LIST, json(list(100, [thing('a', 90)])), json(list(120, [thing('b', 119)])));
+    server.on(WATCH, stream([]));
+  });
+  await until(() => server.seen(WATCH).length === 1);
+  await server.close();
+  const isRefused = (error: unknown): boolean => isKubeError(error, 'Network') && error.reason === 'NotSent';
+  await clock.until(() => failures.some(({ error }) => isRefused(error)));
+  await server.reopen();
+  await clock.until(() => server.seen(WATCH).length === 2);
+  expect(server.seen(LIST).map(({ query }) => query.get('limit'))).toEqual(['500', '500']);
+  expect([...store.values()].map(({ key }) => key)).toEqual(['b']);
+});
+
 describe('asked to list again, it', () => {
   test('leaves the watch, lists from the beginning, and says when the store has it', async () => {
     const { clock, server, store, reflector, failures } = await reflectorRig((server) => {

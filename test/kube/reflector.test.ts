@@ -143,6 +143,24 @@ describe('watching', () => {
     expect(reflector.resourceVersion()).toBe('8');
   });
 
+  test('a time is the same text in a list and in a watch (client-node #487: a Date in the one, a text in the other)', async () => {
+    const times: unknown[] = [];
+    const { changes } = await reflectorRig(
+      (server) => {
+        server.on(LIST, json(list(5, [thing('a', 1)])));
+        server.on(WATCH, open(event('MODIFIED', thing('a', 6))));
+      },
+      {
+        project(raw) {
+          times.push(raw.metadata.creationTimestamp);
+          return project(raw);
+        },
+      },
+    );
+    await until(() => changes.length === 2);
+    expect(times).toEqual(['2026-01-01T00:00:00Z', '2026-01-01T00:00:00Z']);
+  });
+
   test('an object made anew under its name is a removal and an addition', async () => {
     const { changes } = await reflectorRig((server) => {
       server.on(LIST, json(list(5, [thing('a', 1, 'old', 'u1')])));

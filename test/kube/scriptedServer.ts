@@ -28,6 +28,8 @@ export interface ScriptedServer {
   /** Connections ever opened, and open now. */
   readonly connections: { opened: number; open: number };
   close(): Promise<void>;
+  /** Listens again where it listened before it was closed. */
+  reopen(): Promise<void>;
 }
 
 /** A real HTTP server on loopback that does what it is told, which a real apiserver would not. */
@@ -78,6 +80,10 @@ export async function scriptedServer(tls?: { key: string; cert: string }): Promi
       if (!server.listening) return;
       server.close();
       await once(server, 'close');
+    },
+    async reopen() {
+      server.listen(port, '127.0.0.1');
+      await once(server, 'listening');
     },
   };
 }

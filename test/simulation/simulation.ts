@@ -25,7 +25,7 @@ import {
   servicesPath,
   RANGES,
 } from '../../e2e/support/objects.ts';
-import { manualClock } from '../support/manualClock.ts';
+import { type ManualClock, manualClock } from '../support/manualClock.ts';
 import { type Apiserver, type Change, createApiserver, type SimAnswer, type SimObject } from './apiserver.ts';
 import { createNetwork, type Faults } from './network.ts';
 import type { JsonObject } from './patches.ts';
@@ -64,7 +64,7 @@ export interface SimProcess {
 
 export interface Simulation {
   readonly server: Apiserver;
-  readonly clock: Clock;
+  readonly clock: ManualClock;
   /** As an admin or a team, at once; throws when it is refused. */
   request(method: string, path: string, body?: object, contentType?: string): SimObject;
   namespace(name: string, annotations?: JsonObject): void;
