@@ -78,14 +78,17 @@ export function createMetrics(): Metrics {
   let ranges = (): ReturnType<MetricsSource['ranges']> => new Set();
   const counted = new Set<string>();
   const labelOf = (range: string): string => (ranges().has(range) ? range : '');
+  const beginWith = (range: string): void => {
+    releases.inc({ range }, 0);
+    for (const outcome of OUTCOMES) allocations.inc({ range, outcome }, 0);
+  };
   /** At each scrape: counters of a new PortRange begin at 0, those of a deleted one are gone. */
   const followRanges = (): void => {
     const now = ranges();
     for (const range of now.keys()) {
       if (counted.has(range)) continue;
       counted.add(range);
-      releases.inc({ range }, 0);
-      for (const outcome of OUTCOMES) allocations.inc({ range, outcome }, 0);
+      beginWith(range);
     }
     for (const range of counted) {
       if (now.has(range)) continue;
@@ -170,6 +173,8 @@ export function createMetrics(): Metrics {
     labelNames: ['name'],
     registers,
   });
+  // Of requests for a PortRange that does not exist, or no longer.
+  beginWith('');
   for (const count of [added, retries]) count.inc(QUEUE, 0);
   for (const times of [queued, worked]) times.zero(QUEUE);
   for (const result of ['ok', 'conflict', 'error']) tableWrites.inc({ result }, 0);
@@ -181,8 +186,10 @@ export function createMetrics(): Metrics {
       ranges = () => source.ranges();
       registerGauges(registers, source);
       for (const [kind] of source.conflicts()) conflicts.inc({ kind }, 0);
-      for (const [name] of source.cacheSilences())
+      for (const [name] of source.cacheSilences()) {
         for (const count of [lists, watches]) count.inc({ name }, 0);
+        listSeconds.zero({ name });
+      }
     },
     allocated: (range, outcome) => allocations.inc({ range: labelOf(range), outcome }),
     took: (seconds) => duration.observe(seconds),

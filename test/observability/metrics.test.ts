@@ -70,6 +70,8 @@ test.each([
   'nodeport_manager_allocations_total{range="r",outcome="adopted"} 0',
   'nodeport_manager_allocations_total{range="r",outcome="refused"} 0',
   'nodeport_manager_releases_total{range="r"} 0',
+  'nodeport_manager_allocations_total{range="",outcome="refused"} 0',
+  'nodeport_manager_releases_total{range=""} 0',
   'nodeport_manager_allocation_duration_seconds_count 0',
   'nodeport_manager_table_writes_total{result="error"} 0',
   'nodeport_manager_table_heals_total{kind="corrupt"} 0',
@@ -79,6 +81,7 @@ test.each([
   'workqueue_queue_duration_seconds_count{name="services"} 0',
   'reflector_lists_total{name="services"} 0',
   'reflector_watches_total{name="services"} 0',
+  'reflector_list_duration_seconds_count{name="services"} 0',
 ])('begins with the process: %s', async (line) => {
   const text = await page({ cacheSilences: () => [['services', 0]] });
   expect(text.split('\n')).toContain(line);
