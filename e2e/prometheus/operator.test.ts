@@ -57,6 +57,12 @@ async function rendered(folder: string): Promise<Manifest[]> {
     .filter(({ apiVersion }) => apiVersion.startsWith('monitoring.coreos.com/'));
 }
 
+async function one(folder: string, kind: string): Promise<Manifest> {
+  const found = (await rendered(folder)).find((manifest) => manifest.kind === kind);
+  if (found === undefined) throw new Error(`there is no ${kind} in ${folder}`);
+  return found;
+}
+
 async function tryOn(manifest: Manifest): Promise<string> {
   const { stdout, stderr } = await cluster.kubectl(
     ['apply', '--dry-run=server', '--validate=strict', '-f', '-'],
@@ -86,8 +92,7 @@ test.each([
 
 describe('would be noticed', () => {
   test('a field that the operator does not know', async () => {
-    const [monitor] = (await rendered('secure')).filter(({ kind }) => kind === 'ServiceMonitor');
-    if (monitor === undefined) throw new Error('there is no ServiceMonitor');
+    const monitor = await one('secure', 'ServiceMonitor');
     const endpoints = monitor.spec.endpoints.map((endpoint) => ({ ...endpoint, bearerTokenPath: '/token' }));
     expect(await tryOn({ ...monitor, spec: { ...monitor.spec, endpoints } })).toContain(
       'unknown field "spec.endpoints[0].bearerTokenPath"',
@@ -95,8 +100,7 @@ describe('would be noticed', () => {
   });
 
   test('a duration that is none', async () => {
-    const [rules] = (await rendered('config/prometheus')).filter(({ kind }) => kind === 'PrometheusRule');
-    if (rules === undefined) throw new Error('there is no PrometheusRule');
+    const rules = await one('config/prometheus', 'PrometheusRule');
     const groups = rules.spec.groups.map((group) => ({
       ...group,
       rules: group.rules.map((rule) => ('alert' in rule ? { ...rule, for: 'soon' } : rule)),
@@ -109,8 +113,8 @@ describe('would be noticed', () => {
 
 test('the ServiceMonitor of the overlay sends the token by https', async () => {
   await secureOverlay();
-  const [monitor] = (await rendered('secure')).filter(({ kind }) => kind === 'ServiceMonitor');
-  expect(monitor?.spec.endpoints).toEqual([
+  const monitor = await one('secure', 'ServiceMonitor');
+  expect(monitor.spec.endpoints).toEqual([
     expect.objectContaining({
       scheme: 'https',
       port: 'metrics',
