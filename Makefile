@@ -58,8 +58,8 @@ mutants: deps ## deliberate defects, each of which named tests must notice
 e2e: build ## the tests on a real kube-apiserver
 	vitest run --project e2e
 
-e2e-oldest: build ## the tests of the policy on the oldest Kubernetes that has it
-	POLICY_KUBERNETES=v1.30.14 vitest run --project e2e e2e/policy
+e2e-oldest: build ## the tests of the policies on the oldest Kubernetes that has them
+	POLICY_KUBERNETES=v1.30.14 vitest run --project e2e e2e/policy e2e/security/confined
 
 docs: deps ## write what is generated: pages of docs/, rules and dashboard of config/
 	@node scripts/docs.ts

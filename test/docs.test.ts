@@ -48,3 +48,18 @@ describe('links between pages', () => {
     expect(broken).toEqual([]);
   });
 });
+
+describe('docs/security.md', () => {
+  test('names tests that there are, each by words of its name', async () => {
+    const page = await readFile(join(ROOT, 'docs/security.md'), 'utf8');
+    const links = [...page.matchAll(/\[([^\]]+)\]\(\.\.\/([^)]+\.test\.ts)\)/g)];
+    expect(links.length).toBeGreaterThan(40);
+    const missing = await Promise.all(
+      links.map(async ([, words = '', file = '']) => {
+        const text = (await readFile(join(ROOT, file), 'utf8')).replaceAll("\\'", "'");
+        return text.includes(words) ? [] : [`${file}: ${words}`];
+      }),
+    );
+    expect(missing.flat()).toEqual([]);
+  });
+});
