@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import type { ControllerProcess, Series } from '../support/controller.ts';
-import { conditionOf, type Entry, RANGES, TABLE, type ConfigMap } from '../support/objects.ts';
+import { conditionOf, type ConfigMap, type Entry, RANGES, service, TABLE } from '../support/objects.ts';
 import { useWorld } from '../support/world.ts';
 
 let controller: ControllerProcess;
@@ -191,6 +191,32 @@ describe('every form of node port', () => {
     await service('a-dev/bare', { range: 'team-a', type: 'LoadBalancer', spec });
     const bare = await shows('a-dev/bare', 'NoNodePorts');
     expect(bare.spec.ports[0]?.nodePort).toBeUndefined();
+  });
+});
+
+describe('what never comes to be', () => {
+  test('tiggoins: dry runs and refused creates leave nothing behind, however many', async () => {
+    const { client, service: create, shows, rangeShows, checker } = world();
+    const before = [...checker.table().keys()];
+    const post = (query: string, body: object): Promise<{ status: number }> =>
+      client.raw('POST', `/api/v1/namespaces/a-dev/services${query}`, {
+        body: JSON.stringify(body),
+        headers: { 'content-type': 'application/json' },
+      });
+    for (let i = 0; i < 10; i += 1) {
+      const dry = await post('?dryRun=All', service(`a-dev/dry-${i}`, { range: 'team-a' }));
+      const ports = [
+        { name: 'free', port: 80 },
+        { name: 'taken', port: 81, nodePort: 30102 },
+      ];
+      const refused = await post('', service(`a-dev/refused-${i}`, { range: 'team-a', ports }));
+      expect([dry.status, refused.status]).toEqual([201, 422]);
+    }
+    await create('a-dev/after', { range: 'team-a' });
+    await shows('a-dev/after', 'Assigned', 'holds http 30108 from team-a');
+    await rangeShows('team-a', { allocated: 6, foreign: 1 });
+    await checker.untilTableIsTrue();
+    expect([...checker.table().keys()]).toEqual([...before, 30108]);
   });
 });
 

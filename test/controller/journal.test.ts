@@ -1,11 +1,13 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
+import { formatEntry } from '../../src/allocation/entry.ts';
+import type { Entry } from '../../src/allocation/types.ts';
 import { createJournal, type Journal } from '../../src/controller/journal.ts';
 import type { Mandate } from '../../src/controller/mandate.ts';
 import { type BlockView, toBlockView } from '../../src/controller/table.ts';
 import { createStore, type WritableStore } from '../../src/kube/store.ts';
 import type { KubeObject } from '../../src/kube/transport.ts';
 import { type Rig, rig, until } from '../kube/rig.ts';
-import { json, status } from '../kube/scriptedServer.ts';
+import { type Answer, json, status } from '../kube/scriptedServer.ts';
 
 const PATH = '/api/v1/namespaces/system/configmaps';
 const ENTRY = JSON.stringify({
@@ -35,6 +37,8 @@ interface JournalRig extends Rig {
   blocks: WritableStore<BlockView>;
   found: number[];
   fenced: string[];
+  /** What was mended, and where. */
+  healed: string[];
   /** The stamps with which the block was written. */
   stamps(name: string): string[];
 }
@@ -45,6 +49,7 @@ async function opened(mandate: Mandate): Promise<JournalRig> {
   const blocks = createStore<BlockView>();
   const found: number[] = [];
   const fenced: string[] = [];
+  const healed: string[] = [];
   const accept = (name: string): void =>
     base.server.on(`PUT ${PATH}/${name}`, (response, request) => {
       const { metadata, data } = JSON.parse(request.body) as KubeObject;
@@ -63,7 +68,7 @@ async function opened(mandate: Mandate): Promise<JournalRig> {
     blocks,
     random: () => 0,
     mandate: () => mandate,
-    observer: { wrote: () => undefined, healed: () => undefined },
+    observer: { wrote: () => undefined, healed: (kind, block) => healed.push(`${kind} ${block}`) },
     log: { warn: () => undefined },
     onFound: (port) => found.push(port),
     onDrift: () => undefined,
@@ -79,7 +84,7 @@ async function opened(mandate: Mandate): Promise<JournalRig> {
         ({ body }) =>
           (JSON.parse(body) as KubeObject).metadata.annotations?.['nodeport-manager.io/epoch'] ?? '',
       );
-  return { ...base, journal, blocks, found, fenced, stamps };
+  return { ...base, journal, blocks, found, fenced, healed, stamps };
 }
 
 /** With a Lease, as long as `lost` is not said. */
@@ -139,5 +144,110 @@ describe('the table of another', () => {
     server.on(`GET ${PATH}/nodeport-table-30000`, json(block('nodeport-table-30000', 20, '7/other')));
     await expect(journal.write(new Map([[30100, undefined]])).all).rejects.toThrow('the journal is closed');
     expect(fenced).toEqual(['7/other']);
+  });
+});
+
+describe('a block', () => {
+  const NAME = 'nodeport-table-30250';
+  const held = (name: string): Entry => ({
+    state: 'Held',
+    service: `a/${name}`,
+    uid: `u-${name}`,
+    ports: ['http:80/TCP'],
+    range: 'r',
+    request: 'range=r',
+    since: 0,
+  });
+  const puts = ({ server }: Rig) =>
+    server.seen(`PUT ${PATH}/${NAME}`).map(({ body }) => JSON.parse(body) as KubeObject & { data: object });
+
+  test('is replaced only at the resourceVersion of what was there', async () => {
+    const it = await opened(ALONE);
+    await it.journal.write(new Map([[30_300, held('web')]])).all;
+    expect(puts(it).map(({ metadata }) => metadata.resourceVersion)).toEqual(['10', '110']);
+  });
+
+  test('has one write in flight; what comes meanwhile rides the next one, together', async () => {
+    const it = await opened(ALONE);
+    let answer = (): void => undefined;
+    const accepted = (response: Parameters<Answer>[0], request: Parameters<Answer>[1]): void =>
+      json({ ...(JSON.parse(request.body) as KubeObject) })(response, request);
+    it.server.on(
+      `PUT ${PATH}/${NAME}`,
+      (response, request) => (answer = () => accepted(response, request)),
+      accepted,
+    );
+    const first = it.journal.write(new Map([[30_300, held('a')]]));
+    await until(() => puts(it).length === 2);
+    const later = ['b', 'c'].map((name, i) => it.journal.write(new Map([[30_301 + i, held(name)]])));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(puts(it)).toHaveLength(2);
+    answer();
+    await Promise.all([first, ...later].map(({ all }) => all));
+    expect(
+      puts(it)
+        .slice(1)
+        .map(({ data }) => Object.keys(data)),
+    ).toEqual([['30300'], ['30300', '30301', '30302']]);
+  });
+
+  test('that met a conflict is read again and written with the same entries; nobody is told before that', async () => {
+    const it = await opened(ALONE);
+    let isTold = false;
+    it.server.on(`PUT ${PATH}/${NAME}`, status(409, { reason: 'Conflict' }), (response, request) => {
+      expect(isTold).toBe(false);
+      json(JSON.parse(request.body) as object)(response, request);
+    });
+    it.server.on(`GET ${PATH}/${NAME}`, json(block(NAME, 300, '7/me')));
+    const { all } = it.journal.write(new Map([[30_300, held('web')]]));
+    void all.then(() => (isTold = true));
+    await all;
+    const [, , last] = puts(it);
+    expect([last?.metadata.resourceVersion, Object.keys(last?.data ?? {})]).toEqual(['300', ['30300']]);
+  });
+
+  test('that could not be written is tried again with the same entries', async () => {
+    const it = await opened(ALONE);
+    it.server.on(`PUT ${PATH}/${NAME}`, status(500), (response, request) =>
+      json(JSON.parse(request.body) as object)(response, request),
+    );
+    it.server.on(`GET ${PATH}/${NAME}`, json(block(NAME, 110, '7/me')));
+    let isTold = false;
+    void it.journal.write(new Map([[30_300, held('web')]])).all.then(() => (isTold = true));
+    await it.clock.until(() => isTold);
+    expect(
+      puts(it)
+        .slice(1)
+        .map(({ data }) => Object.keys(data)),
+    ).toEqual([['30300'], ['30300']]);
+  });
+
+  test('that the watch has not shown yet is not taken for a deleted one; one that it shows to be gone is made again', async () => {
+    const it = await opened(ALONE);
+    it.server.on(`POST ${PATH}`, (response, request) => {
+      const made = JSON.parse(request.body) as KubeObject;
+      json({ ...made, metadata: { ...made.metadata, resourceVersion: '500' } }, 201)(response, request);
+    });
+    await it.journal.write(new Map([[30_000, held('web')]])).all;
+    await it.journal.idle();
+    const made = block('nodeport-table-30000', 500, '7/me', { 30_000: formatEntry(held('web')) });
+    it.blocks.set(toBlockView(made));
+    await it.journal.idle();
+    expect([it.server.seen(`POST ${PATH}`).length, it.healed]).toEqual([1, []]);
+    it.blocks.remove('system/nodeport-table-30000');
+    await until(() => it.server.seen(`POST ${PATH}`).length === 2);
+    expect(it.healed).toEqual(['deleted nodeport-table-30000']);
+  });
+
+  test('that somebody edited is written again as it was', async () => {
+    const it = await opened(ALONE);
+    await it.journal.write(new Map([[30_300, held('web')]])).all;
+    it.blocks.set(toBlockView(block(NAME, 900, '7/me')));
+    await until(() => puts(it).length === 3);
+    expect([puts(it)[2]?.metadata.resourceVersion, Object.keys(puts(it)[2]?.data ?? {})]).toEqual([
+      '900',
+      ['30300'],
+    ]);
+    expect(it.healed).toEqual([`edited ${NAME}`]);
   });
 });

@@ -7,6 +7,7 @@ import {
   type Service,
 } from '../../e2e/support/objects.ts';
 import type { Change } from '../simulation/apiserver.ts';
+import type { Faults } from '../simulation/network.ts';
 import type { Simulation } from '../simulation/simulation.ts';
 
 function find(sim: Simulation, key: string): Service {
@@ -49,6 +50,17 @@ export function ourWrites(sim: Simulation, resource: string): Change[] {
   return sim.server.history.filter(
     (change) => change.resource === resource && change.manager === 'nodeport-manager',
   );
+}
+
+/** Lists every write that controllers send to Services, also those that change nothing, which leave no revision. */
+export function counted(faults: Faults = {}): { readonly faults: Faults; readonly sent: string[] } {
+  const sent: string[] = [];
+  const onWrite: Faults['onWrite'] = (moment, request) => {
+    faults.onWrite?.(moment, request);
+    const path = request.path.split('?')[0] ?? '';
+    if (moment === 'before' && path.includes('/services/')) sent.push(path.split('/services/')[1] ?? '');
+  };
+  return { faults: { ...faults, onWrite }, sent };
 }
 
 /** The texts of a ConfigMap's revision. */

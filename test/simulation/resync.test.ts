@@ -1,0 +1,93 @@
+/** The net below the watches: what a resync finds, and what a rival did in the moment of a write. */
+import { expect, test } from 'vitest';
+import { RANGES } from '../../e2e/support/objects.ts';
+import { numbersOn, ourWrites, table, told } from '../museum/shelf.ts';
+import type { Faults } from './network.ts';
+import { createSimulation } from './simulation.ts';
+
+const MAPS = '/api/v1/namespaces/nodeport-manager-system/configmaps';
+const BLOCK = `${MAPS}/nodeport-table-30000`;
+
+/** Watches of these paths are accepted, and nothing ever comes. */
+function deafTo(path: string): Faults & { isDeaf: boolean } {
+  const faults: Faults & { isDeaf: boolean } = {
+    isDeaf: true,
+    onWatch: (request) =>
+      faults.isDeaf && request.path.startsWith(path) ? { do: 'silence', after: 0 } : undefined,
+  };
+  return faults;
+}
+
+test('a table that was deleted while its watch shows nothing is there again after the next resync', async () => {
+  const sim = createSimulation({ seed: 61, faults: deafTo(`${MAPS}?`) });
+  sim.namespace('a');
+  sim.range('r', 30_000, 30_009);
+  sim.service('a/web', { range: 'r' });
+  sim.start();
+  await sim.rest();
+  sim.request('DELETE', BLOCK);
+  await sim.elapse(700_000);
+  expect(table(sim).get(30_000)).toMatchObject({ state: 'Held', service: 'a/web' });
+});
+
+test('a cluster that is looked through five times is not written to', async () => {
+  const sim = createSimulation({ seed: 62 });
+  sim.namespace('a');
+  sim.range('r', 30_000, 30_001);
+  for (let i = 0; i < 4; i += 1) sim.service(`a/s${i}`, { range: 'r' });
+  const { controller } = sim.start();
+  await sim.rest();
+  const revision = sim.server.revision;
+  const since = controller.lastSync() ?? 0;
+  await sim.elapse(3_500_000);
+  expect((controller.lastSync() ?? 0) - since).toBeGreaterThan(2_400_000);
+  expect(sim.server.revision).toBe(revision);
+});
+
+test('the status of a PortRange that met a conflict is written all the same', async () => {
+  let isFirst = true;
+  const sim = createSimulation({
+    seed: 63,
+    faults: {
+      onRequest({ method, path }) {
+        if (!isFirst || method !== 'PATCH' || !path.includes('/portranges/r/status')) return undefined;
+        isFirst = false;
+        return { at: 'before', do: 'answer', status: 409, reason: 'Conflict' };
+      },
+    },
+  });
+  sim.range('r', 30_000, 30_009);
+  sim.start();
+  await sim.rest();
+  expect(isFirst).toBe(false);
+  expect(sim.request('GET', `${RANGES}/r`)['status']).toMatchObject({ capacity: 10, free: 10 });
+});
+
+test('a number that a former leader reserves in the very moment of our write stays its, and ours goes elsewhere', async () => {
+  let intrude = (): void => undefined;
+  const faults: Faults = {
+    onWrite(moment, { method, path }) {
+      if (moment === 'before' && method === 'PUT' && path.startsWith(`${BLOCK}?`)) intrude();
+    },
+  };
+  const sim = createSimulation({ seed: 64, faults });
+  sim.namespace('a');
+  sim.range('r', 30_000, 30_009);
+  sim.service('a/first', { range: 'r' });
+  sim.start();
+  await sim.rest();
+  const block = sim.request('GET', BLOCK);
+  const stamp = { 'nodeport-manager.io/table-version': '1', 'nodeport-manager.io/epoch': '0/former' };
+  const entry = { ...table(sim).get(30_000), service: 'a/late', uid: 'u-late' };
+  intrude = () => {
+    intrude = () => undefined;
+    const metadata = { ...block.metadata, resourceVersion: undefined, annotations: stamp };
+    const data = { ...(block['data'] as object), 30_001: JSON.stringify(entry) };
+    sim.request('PUT', BLOCK, { ...block, metadata, data });
+  };
+  sim.service('a/web', { range: 'r' });
+  await sim.elapse(5_000);
+  expect([numbersOn(sim, 'a/web'), told(sim, 'a/web')?.reason]).toEqual([[30_002], 'Assigned']);
+  const written = ourWrites(sim, 'services').map(({ object }) => JSON.stringify(object?.['spec']));
+  expect(written.filter((spec) => spec.includes('30001'))).toEqual([]);
+});
