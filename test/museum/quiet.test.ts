@@ -51,7 +51,7 @@ describe('a GitOps tool that applies its manifest every half minute for an hour'
       await sim.elapse(HALF_A_MINUTE);
     }
     expect(numbersOn(sim, 'a/web')).toEqual([30_005]);
-    expect(sent).toEqual(['web/status']);
+    expect(sent.filter((name) => name !== 'r/status')).toEqual(['web/status']);
     expect(table(sim).get(30_005)?.state).toBe('Held');
     expect(table(sim).get(30_000)?.state).toBe('Released');
   });

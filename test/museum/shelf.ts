@@ -52,13 +52,14 @@ export function ourWrites(sim: Simulation, resource: string): Change[] {
   );
 }
 
-/** Lists every write that controllers send to Services, also those that change nothing, which leave no revision. */
+/** Lists every write that controllers send to Services and PortRanges, also those that change nothing, which leave no revision. */
 export function counted(faults: Faults = {}): { readonly faults: Faults; readonly sent: string[] } {
   const sent: string[] = [];
   const onWrite: Faults['onWrite'] = (moment, request) => {
     faults.onWrite?.(moment, request);
     const path = request.path.split('?')[0] ?? '';
-    if (moment === 'before' && path.includes('/services/')) sent.push(path.split('/services/')[1] ?? '');
+    const [, name] = /\/(?:services|portranges)\/(.*)$/.exec(path) ?? [];
+    if (moment === 'before' && name !== undefined) sent.push(name);
   };
   return { faults: { ...faults, onWrite }, sent };
 }

@@ -175,10 +175,13 @@ export function createNetwork({ server, clock, random, faults, isDown }: Network
         on.end();
       });
     } else if (fault?.do === 'silence') {
-      clock.after(fault.after, () => {
+      const fallSilent = (): void => {
         on.quiet();
         on.stream.mute();
-      });
+      };
+      // At once: not even what happened before it was opened is heard.
+      if (fault.after === 0) fallSilent();
+      else clock.after(fault.after, fallSilent);
     }
   }
 
