@@ -4,7 +4,9 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { CHECKS } from '../src/allocation/checks.ts';
 import { REASONS, type Reason } from '../src/api/reasons.ts';
+import { AUDITED, AUDIT_FIELDS } from '../src/controller/audited.ts';
 import { createMetrics, type MetricsSource } from '../src/observability/metrics.ts';
 import { parseOptions, UsageExit } from '../src/options.ts';
 
@@ -19,6 +21,7 @@ export function pages(): ReadonlyMap<string, string> {
     ['reasons.md', reasonsPage()],
     ['flags.md', flagsPage()],
     ['metrics.md', metricsPage()],
+    ['audit.md', auditPage()],
   ]);
 }
 
@@ -84,6 +87,59 @@ function metricsPage(): string {
     'Besides these there are the usual `process_…` and `nodejs_…` metrics of a Node.js process.',
   );
 }
+
+function auditPage(): string {
+  const rowsOf = (words: Readonly<Record<string, string>>): string[][] =>
+    Object.entries(words).map(([name, meaning]) => [code(name), meaning]);
+  return page(
+    'Audit log',
+    'Each time a number goes to a Service, or away from it, the log has one line of level info (a number that the apiserver ' +
+      'refused: warn), which has the field `audit`. With `jq`, everything that happened to port 30100:',
+    '```sh\nkubectl logs -n nodeport-manager-system deployment/nodeport-manager |\n  ' +
+      "jq -c 'select(.audit and (.port == 30100 or .from == 30100))'\n```",
+    table(['`audit`', 'What happened'], rowsOf(AUDITED)),
+    table(['Field', 'What it says'], rowsOf(AUDIT_FIELDS)),
+    'From a run (a Service asks for `low`, then for `high`; somebody edits the table):',
+    `\`\`\`json\n${EXAMPLE.trim()}\n\`\`\``,
+    '## Once',
+    'A line is written when the apiserver has answered the write that made it so, and not before. It is not written again after a ' +
+      'retry, a conflict, an answer that was lost, a restart, or by another replica: the condition and the table say what was ' +
+      'told. Between the answer and the line the process can be killed; then that line is missing. So a line is there at most ' +
+      'once, and what survives everything is the history in [the table](table.md#history). A condition that somebody removed by ' +
+      'hand while no controller ran is told as new.',
+    '## Checks',
+    'A decision asks these in turn, some of them for each PortRange. The first that decides, or objects, is `check`.',
+    table(['Check', 'What it asks'], rowsOf(CHECKS)),
+    '## Why did it get that?',
+    'With `--log-level debug` each decision has a line that says what every check answered; here with `--log-format text`:',
+    `\`\`\`text\n${EXPLAINED.trim()}\n\`\`\``,
+    '`passed`: the check has no objection, and the next is asked. `objected`: this range is out of the question. `decided`: that is it. ' +
+      'At other levels nothing of this is computed.',
+  );
+}
+
+/** Shortened from a run of `e2e/controller/audit.test.ts`. */
+const EXAMPLE = `
+{"level":"info","time":"2026-11-21T18:06:21.817Z","audit":"reserved","service":"a-dev/web","uid":"8d97918e-…","port":30100,"names":["http:80/TCP"],"to":30100,"range":"low","request":"range=low","check":"findsPorts","msg":"port reserved"}
+{"level":"info","time":"2026-11-21T18:06:21.872Z","audit":"assigned","service":"a-dev/web","uid":"8d97918e-…","port":30100,"names":["http:80/TCP"],"from":52952,"to":30100,"range":"low","request":"range=low","check":"findsPorts","reason":"Assigned","message":"holds http 30100 from low","msg":"port assigned"}
+{"level":"info","time":"2026-11-21T18:06:21.923Z","audit":"moved","service":"a-dev/web","uid":"8d97918e-…","port":30120,"names":["http:80/TCP"],"from":30100,"to":30120,"range":"high","request":"range=high","check":"findsPorts","reason":"Assigned","message":"holds http 30120 from high","msg":"port moved"}
+{"level":"info","time":"2026-11-21T18:06:21.939Z","audit":"released","service":"a-dev/web","uid":"8d97918e-…","port":30100,"names":["http:80/TCP"],"from":30100,"to":30120,"range":"low","request":"range=low","until":"2026-11-21T18:11:21.925Z","check":"keepsWhatItHolds","msg":"port released"}
+{"level":"info","time":"2026-11-21T18:06:22.259Z","audit":"healed","service":"a-dev/web","uid":"8d97918e-…","port":30120,"names":["http:80/TCP"],"range":"high","kind":"edited","block":"nodeport-table-30000","by":"kubectl-patch","from":"Held a-dev/thief","to":"Held","msg":"table entry healed"}
+`;
+
+const EXPLAINED = `
+18:06:23.899 debug decided                  service=a-dev/text uid=a7989a2c-… decision=refuse check=findsPorts
+                   isManaged passed
+                   requestIsWellFormed passed
+                   hasNodePorts passed
+                   claimsAgreeWithTheRequest passed
+                   keepsWhatItHolds passed
+                   high: rangeExists passed
+                   high: admitsTheService passed
+                   high: isNotPaused passed
+                   high: allowsWantedNumbers passed
+                   high: findsPorts objected RangeExhausted: high has too few free ports: 1 needed
+`;
 
 interface Described {
   readonly name: string;

@@ -95,10 +95,22 @@ describe('a PortRange and a Service that asks for it', () => {
     });
   });
 
-  test('one log line says so', async () => {
-    const lines = (await controller.logs()).filter(({ msg }) => msg === 'ports assigned');
+  test('each step of its number is one log line, with who, what, why and which check decided', async () => {
+    const lines = (await controller.logs()).filter(({ audit }) => audit !== undefined);
+    const every = {
+      level: 'info',
+      service: 'a-dev/web',
+      uid,
+      port: 30102,
+      names: ['http:80/TCP'],
+      to: 30102,
+      range: 'team-a',
+      request: 'range=team-a',
+      check: 'findsPorts',
+    };
     expect(lines).toMatchObject([
-      { level: 'info', service: 'a-dev/web', uid, range: 'team-a', ports: [30102], reason: 'Assigned' },
+      { ...every, audit: 'reserved' },
+      { ...every, audit: 'assigned', reason: 'Assigned', message: 'holds http 30102 from team-a' },
     ]);
   });
 

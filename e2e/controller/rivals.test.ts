@@ -49,8 +49,8 @@ describe('a number that a rival took a moment ago, unseen', () => {
     await shows('a-dev/web', 'Assigned', 'holds http 30102 from unseen');
     expect([await port('rival/r-30100'), await port('rival/r-30101')]).toEqual([30100, 30101]);
     await world().rangeShows('unseen', { allocated: 1, foreign: 2, free: 7 });
-    const warned = (await controller.logs()).find(({ msg }) => msg === 'apiserver refused the ports');
-    expect(warned).toMatchObject({ service: 'a-dev/web', ports: [30100] });
+    const warned = (await controller.logs()).find(({ msg }) => msg === 'apiserver refused the port');
+    expect(warned).toMatchObject({ audit: 'refused', service: 'a-dev/web', port: 30100 });
   });
 
   test('all numbers of the range: the Service waits, and is served when the rival goes', async () => {

@@ -82,6 +82,18 @@ export function released(entry: Entry, now: Millis, cooldown: Millis): Entry {
   return { ...entry, state: 'Released', released: now, until: now + cooldown };
 }
 
+/**
+ * The entry of a number whose reservation came to nothing: who had it before is history again. Nobody returns to the
+ * number by it, because for which ports it was is not remembered. Undefined: nobody had it before.
+ */
+export function givenUp({ range, previous = [] }: Entry): Entry | undefined {
+  const [last, ...earlier] = previous;
+  if (last === undefined) return undefined;
+  const { service, from: since, to } = last;
+  const ended = { state: 'Released', service, uid: '', ports: [], range, request: '', since } as const;
+  return { ...ended, released: to, until: to, ...(earlier.length === 0 ? {} : { previous: earlier }) };
+}
+
 /** The history that a new owner's entry inherits from the one it replaces. */
 export function previousOwners(before: Entry | undefined, newOwner: string): readonly PreviousOwner[] {
   if (before === undefined) return [];

@@ -11,7 +11,7 @@ export interface Known {
   /** Services that have the number, as the watch shows them. */
   readonly holders: ReadonlyMap<Port, readonly Owner[]>;
   readonly entries: Pick<Entries, 'get'>;
-  readonly resting: Pick<Rests, 'has' | 'until'>;
+  readonly resting: Pick<Rests, 'has' | 'until' | 'isRefused'>;
   readonly unreadable: PortSet;
   readonly taken: PortSet;
 }
@@ -25,7 +25,7 @@ export function kindOf({ holders, entries, resting, unreadable }: Known, port: P
   if (has(unreadable, port)) return 'unreadable';
   if (entry?.state === 'Held') return 'reservation';
   if (!resting.has(port)) return 'free';
-  return entry === undefined ? 'refusal' : 'cooldown';
+  return resting.isRefused(port) ? 'refusal' : 'cooldown';
 }
 
 /** Undefined: the number is free. */
@@ -64,6 +64,6 @@ export function isFreeFor(
   if (holders.get(port)?.some(({ uid }) => uid !== owner.uid)) return false;
   const entry = entries.get(port);
   if (entry?.state === 'Held') return entry.uid === owner.uid;
-  if (entry === undefined) return !resting.has(port);
+  if (entry === undefined || resting.isRefused(port)) return !resting.has(port);
   return !resting.has(port) || (entry.service === owner.key && concerns(entry.ports, ports));
 }

@@ -10,21 +10,23 @@
  * fetched with `drain`: entries to write to the table, numbers that became free, numbers to count again.
  * Nothing here does I/O or reads a clock: times come in as arguments.
  */
+import { readHoldings } from '../api/holdings.ts';
 import { numbersOf, type ServiceView } from '../api/service.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
+import type { CheckName } from './checks.ts';
 import { createEntries } from './entries.ts';
-import { concerns, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
+import { concerns, givenUp, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
 import { holdingOf, isFreeFor as isFree, kindOf } from './holding.ts';
 import type { Range } from './range.ts';
 import { createRests } from './rests.ts';
-import type { Decision, Entry, Holds, LedgerView, Millis, Owner, PortGrant } from './types.ts';
+import type { Decision, Entry, Holds, LedgerView, Millis, Owner, PortGrant, Transition } from './types.ts';
 import { createWaiting, numbersAmong, type Waiter } from './waiting.ts';
 
 export interface LedgerChanges {
   /** By number; undefined: the table shall have no entry. */
   readonly entries: ReadonlyMap<Port, Entry | undefined>;
-  /** Numbers that their owners lost. */
-  readonly released: ReadonlyMap<Port, Entry>;
+  /** What happened to numbers, in order. */
+  readonly transitions: readonly Transition[];
   /** Services, by namespace/name, that may be served now. */
   readonly wake: readonly string[];
   /** Numbers whose holding changed. */
@@ -77,7 +79,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   /** UID → when it got node ports, of Services that had none when they were seen first. */
   const newcomers = new Map<string, Millis>();
   let changed = new Map<Port, Entry | undefined>();
-  let lost = new Map<Port, Entry>();
+  let transitions: Transition[] = [];
   let touched = new Set<Port>();
   let someoneMayBeServed = false;
   /** Services to decide again for another reason: they sit on a number that rests no more, or say who has one. */
@@ -119,7 +121,6 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   /** Somebody took or let go of the number before our eyes: what made the apiserver refuse it is known, or over. */
   function endRefusal(port: Port): void {
     resting.forgive(port);
-    if (entries.get(port) === undefined) resting.end(port);
   }
 
   function forgetHolder(port: Port, uid: string): void {
@@ -130,11 +131,19 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     settleBit(port);
   }
 
-  function release(port: Port, now: Millis): void {
+  function release(port: Port, now: Millis, check: CheckName, to?: Port): void {
     const entry = entries.get(port);
     if (entry?.state !== 'Held') return;
-    lost.set(port, released(entry, now, options.cooldownOf(entry.range)));
-    write(port, lost.get(port), now);
+    const after = released(entry, now, options.cooldownOf(entry.range));
+    transitions.push({ kind: 'released', port, entry, until: after.until, to, check });
+    write(port, after, now);
+  }
+
+  /** Its owner keeps the number, and it is ours no more. */
+  function letGo(port: Port, now: Millis, check: CheckName): void {
+    const entry = entries.get(port);
+    if (entry !== undefined) transitions.push({ kind: 'released', port, entry, check });
+    write(port, undefined, now);
   }
 
   function observe(before: ServiceView | undefined, after: ServiceView | undefined, now: Millis): void {
@@ -191,12 +200,21 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   }
 
   /** The Service's entries for numbers that the decision does not give it. One that moves still has them meanwhile. */
-  function endEntries(service: ServiceView, kept: readonly PortGrant[], moves: boolean, now: Millis): void {
+  function endEntries(
+    service: ServiceView,
+    decision: Decision,
+    kept: readonly PortGrant[],
+    now: Millis,
+  ): void {
+    const { do: what, check } = decision;
     const present = new Set(numbersOf(service));
-    for (const port of entries.heldBy(service.uid).keys()) {
+    for (const [port, entry] of entries.heldBy(service.uid)) {
       if (kept.some(({ number }) => number === port)) continue;
-      if (!present.has(port)) release(port, now);
-      else if (!moves) write(port, undefined, now);
+      if (present.has(port)) {
+        if (what !== 'assign') letGo(port, now, check);
+        continue;
+      }
+      release(port, now, check, kept.find(({ ports }) => concerns(entry.ports, ports))?.number);
     }
   }
 
@@ -208,13 +226,16 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     }
   }
 
-  function record(service: ServiceView, holds: Holds, grant: PortGrant, now: Millis): void {
+  function record(service: ServiceView, holds: Holds, grant: PortGrant, now: Millis, check: CheckName): void {
     const before = entries.get(grant.number);
     // Two live Services on one number: the table can name one, and it stays the one it named.
     const isAnothers = before?.state === 'Held' && before.uid !== service.uid;
     if (isAnothers && holders.get(grant.number)?.some(({ uid }) => uid === before.uid)) return;
     const entry = heldEntry(service, holds, grant, before, now);
-    if (before === undefined || !sameHolding(before, entry)) write(grant.number, entry, now);
+    if (before !== undefined && sameHolding(before, entry)) return;
+    const kind = before?.state === 'Held' && before.uid === service.uid ? undefined : newsOf(service, grant);
+    if (kind !== undefined) transitions.push({ kind, port: grant.number, entry, check });
+    write(grant.number, entry, now);
   }
 
   function* duplicates(): Generator<readonly [Port, readonly Owner[]]> {
@@ -258,27 +279,28 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       standInLine(service, decision, now);
       const holds =
         decision.do === 'refuse' ? decision.holds : decision.do === 'ignore' ? undefined : decision;
-      endEntries(service, holds?.grants ?? [], decision.do === 'assign', now);
+      endEntries(service, decision, holds?.grants ?? [], now);
       if (decision.do === 'ignore' && numbersOf(service).length > 0) giveUpFormer(service, now);
       for (const grant of holds?.grants ?? []) {
         const isRecorded = entries.heldBy(service.uid).has(grant.number);
         // A refusal honours nothing: only what was lost is recorded again.
         if (holds !== undefined && !(decision.do === 'refuse' && isRecorded))
-          record(service, holds, grant, now);
+          record(service, holds, grant, now, decision.check);
       }
     },
 
     restore: put,
     ownersAt: (key) => [...entries.uidsAt(key)],
     gone(uid, now) {
-      for (const port of entries.heldBy(uid).keys()) release(port, now);
+      for (const port of entries.heldBy(uid).keys()) release(port, now, 'serviceExists');
     },
 
     refused(uid, port, now) {
-      if (entries.get(port)?.uid !== uid) return;
+      const entry = entries.get(port);
+      if (entry?.uid !== uid) return;
       const pause = resting.strike(port);
-      write(port, undefined, now);
-      if (!holders.has(port)) resting.begin(port, now + pause, now);
+      write(port, givenUp(entry), now);
+      if (!holders.has(port)) resting.refuse(port, now + pause, now);
       settleBit(port);
     },
 
@@ -309,9 +331,9 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
     drain(ranges) {
       const wake = new Set([...concerned, ...(someoneMayBeServed ? servable(ranges) : [])]);
-      const changes = { entries: changed, released: lost, touched, wake: [...wake] };
+      const changes = { entries: changed, transitions, touched, wake: [...wake] };
       changed = new Map();
-      lost = new Map();
+      transitions = [];
       touched = new Set();
       concerned = new Set();
       someoneMayBeServed = false;
@@ -338,6 +360,16 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     }
     return [...keys];
   }
+}
+
+/** What it means that the table has this Service as the owner now; undefined: it adopts what it has. */
+function newsOf(
+  { condition }: ServiceView,
+  { number, ports }: PortGrant,
+): 'reserved' | 'rebuilt' | undefined {
+  if (ports.some(({ nodePort }) => nodePort !== number)) return 'reserved';
+  const told = condition === undefined ? undefined : readHoldings(condition.message);
+  return told?.numbers.includes(number) === true ? 'rebuilt' : undefined;
 }
 
 const NOT_REFUSED = { needs: new Map<string, number>(), waitsFor: [], names: [] };

@@ -5,15 +5,19 @@ import type { Millis } from './types.ts';
 const REFUSAL_FIRST: Millis = 1_000;
 const REFUSAL_LONGEST: Millis = 30_000;
 
-/** Numbers that nobody gets for a while: with a Released entry that is a cooldown, without any entry a refusal. */
+/** Numbers that nobody gets for a while: they cool down after their release, or the apiserver refused them. */
 export interface Rests {
   has(port: Port): boolean;
   /** 0: it does not rest. */
   until(port: Port): Millis;
   begin(port: Port, until: Millis, now: Millis): void;
   end(port: Port): void;
-  /** The apiserver refused the number: how long it rests then, longer each time, ms. */
+  /** Whether it rests because the apiserver refused it. */
+  isRefused(port: Port): boolean;
+  /** The apiserver refused the number: how long it is to rest then, longer each time, ms. */
   strike(port: Port): Millis;
+  /** It rests for a refusal. */
+  refuse(port: Port, until: Millis, now: Millis): void;
   /** What made the apiserver refuse the number is known, or over. */
   forgive(port: Port): void;
   /** Ends what has rested long enough, and tells each. Cheap when there is none. */
@@ -25,23 +29,39 @@ export interface Rests {
 export function createRests(): Rests {
   const resting = new Map<Port, Millis>();
   const strikes = new Map<Port, number>();
+  const refusals = new Set<Port>();
   let soonest = Number.POSITIVE_INFINITY;
+
+  function begin(port: Port, until: Millis, now: Millis): void {
+    if (until <= now) return;
+    resting.set(port, until);
+    soonest = Math.min(soonest, until);
+  }
+
+  function end(port: Port): void {
+    resting.delete(port);
+    refusals.delete(port);
+  }
 
   return {
     has: (port) => resting.has(port),
     until: (port) => resting.get(port) ?? 0,
-    begin(port, until, now) {
-      if (until <= now) return;
-      resting.set(port, until);
-      soonest = Math.min(soonest, until);
+    begin,
+    end,
+    isRefused: (port) => refusals.has(port),
+    refuse(port, until, now) {
+      refusals.add(port);
+      begin(port, until, now);
     },
-    end: (port) => void resting.delete(port),
     strike(port) {
       const strike = (strikes.get(port) ?? 0) + 1;
       strikes.set(port, strike);
       return Math.min(REFUSAL_LONGEST, REFUSAL_FIRST * 2 ** (strike - 1));
     },
-    forgive: (port) => void strikes.delete(port),
+    forgive(port) {
+      strikes.delete(port);
+      if (refusals.has(port)) end(port);
+    },
     advance(now, ended) {
       if (now < soonest) return;
       soonest = Number.POSITIVE_INFINITY;
@@ -50,7 +70,7 @@ export function createRests(): Rests {
           soonest = Math.min(soonest, until);
           continue;
         }
-        resting.delete(port);
+        end(port);
         ended(port);
       }
     },

@@ -130,6 +130,24 @@ export interface Entry {
   readonly previous?: readonly PreviousOwner[];
 }
 
+/** What happened to a number in the table. */
+export interface Transition {
+  /**
+   * reserved: given to a Service that does not have it yet. released: taken back from its owner. rebuilt: the lost record
+   * of an owner was written again.
+   */
+  readonly kind: 'reserved' | 'released' | 'rebuilt';
+  readonly port: Port;
+  /** As it is now; of a number that is released, as it was while it was held. */
+  readonly entry: Entry;
+  /** Released only: until when it rests; undefined: its owner keeps it, unmanaged. */
+  readonly until?: Millis | undefined;
+  /** Released only: the number that its ports are on now. */
+  readonly to?: Port | undefined;
+  /** The check that decided. */
+  readonly check: CheckName;
+}
+
 export interface PreviousOwner {
   readonly service: string;
   readonly from: Millis;

@@ -20,6 +20,25 @@ export function ownedBelow(entry: ManagedFields, path: readonly string[]): Field
   return fields;
 }
 
+/** Who changed the object last, beside us and not before our own last change of it; undefined: that is not remembered. */
+export function lastOther(entries: readonly unknown[] | undefined, us: string): string | undefined {
+  let since = 0;
+  let last: string | undefined;
+  for (const entry of (entries ?? []) as readonly ManagedFields[]) {
+    if (entry.manager === us) since = Math.max(since, timeOf(entry));
+  }
+  for (const entry of (entries ?? []) as readonly ManagedFields[]) {
+    if (entry.manager === us || timeOf(entry) < since) continue;
+    since = timeOf(entry);
+    last = entry.manager;
+  }
+  return last;
+}
+
+function timeOf({ time = '' }: ManagedFields): number {
+  return Date.parse(time) || 0;
+}
+
 /** The latest time of an entry that owns this field, ms since 1970; 0 when nobody does. */
 export function ownedSince(entries: readonly unknown[] | undefined, path: readonly string[]): number {
   let since = 0;

@@ -1,12 +1,15 @@
 import { explain } from '../allocation/decide.ts';
 import { wordsOf } from '../allocation/explanation.ts';
-import type { Decision, Entry, Millis, Snapshot } from '../allocation/types.ts';
+import type { Decision, LedgerView, Millis, PortGrant, Snapshot, Transition } from '../allocation/types.ts';
 import { REASONS } from '../api/reasons.ts';
-import type { ServiceView } from '../api/service.ts';
+import { portIdentity, type ServiceView } from '../api/service.ts';
+import { told } from '../api/text.ts';
 import type { Clock } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { Store } from '../kube/store.ts';
-import type { Port } from '../ports/portSet.ts';
+import type { AUDIT_FIELDS, Audited } from './audited.ts';
+import type { Heal } from './heals.ts';
+import { createKnownServices, type Gain } from './known.ts';
 import type { Outcome } from './settle.ts';
 
 /** Structured log lines, as pino takes them. */
@@ -24,19 +27,25 @@ export interface AuditObserver {
   released(range: string): void;
 }
 
-/** Says what happened to whom: one log line for each grant, release and refusal, and the counters that go with it. */
+/** Says what happened to whom: one log line for each transition of a number, and the counters and events that go with it. */
 export interface Audit {
   /** The Service was seen, served or not. */
   seen(service: ServiceView): void;
   gone(uid: string): void;
-  decided(service: ServiceView, decision: Decision): void;
+  /** Before the decision is folded into the ledger. */
+  decided(service: ServiceView, decision: Decision, ledger: LedgerView): void;
+  /** The Service shows what was decided, without any write. */
+  shown(service: ServiceView, decision: Decision): void;
   settled(service: ServiceView, decision: Decision, outcome: Outcome): void;
-  /** A number was released; its owner may live on without it. */
-  released(port: Port, entry: Entry): void;
+  /** The table says so now. */
+  recorded(transition: Transition): void;
+  healed(heal: Heal): void;
   /** The live Service could not be read; `service`: its key. */
   unseen(service: string, error: unknown): void;
   failed(service: ServiceView, error: unknown): void;
 }
+
+type Line = { readonly [field in keyof typeof AUDIT_FIELDS]?: unknown };
 
 export function createAudit(parts: {
   clock: Clock;
@@ -48,25 +57,86 @@ export function createAudit(parts: {
   const { clock, log, observer, events, services } = parts;
   /** By UID: since when it waits to be served. */
   const waitingSince = new Map<string, Millis>();
-  /** By UID: the refusal that was told last, so that deciding again tells nothing new. */
-  const refused = new Map<string, string>();
+  const known = createKnownServices();
 
-  function granted(
-    service: ServiceView,
-    decision: Extract<Decision, { do: 'assign' }>,
-    wrotePorts: boolean,
-  ): void {
-    const outcome = wrotePorts ? 'assigned' : 'adopted';
+  function say(audit: Audited, line: Line, message: string): void {
+    log.info({ audit, ...line }, message);
+  }
+
+  function shown(service: ServiceView, decision: Decision, byUs: boolean): void {
+    const { gains, isRefused } = known.shows(service, decision, byUs);
+    if (isRefused && decision.do === 'refuse') return refused(service, decision);
+    if (gains.length === 0 || (decision.do !== 'assign' && decision.do !== 'keep')) return;
     const since = waitingSince.get(service.uid);
     waitingSince.delete(service.uid);
-    observer.allocated(decision.range, outcome);
+    const isAdopted = gains.every(({ outcome }) => outcome === 'adopted');
+    observer.allocated(decision.range, isAdopted ? 'adopted' : 'assigned');
     if (since !== undefined) observer.took((clock.monotonic() - since) / 1_000);
-    const ports = decision.grants.map(({ number }) => number);
-    const { reason } = decision.verdict;
-    log.info(
-      { service: service.key, uid: service.uid, range: decision.range, ports, reason },
-      `ports ${outcome}`,
+    for (const gain of gains) gained(service, decision, gain);
+  }
+
+  function gained(
+    { key, uid }: ServiceView,
+    { range, request, verdict, check }: Extract<Decision, { do: 'assign' | 'keep' }>,
+    { outcome, grant, from }: Gain,
+  ): void {
+    const why = { request, check, ...verdict };
+    const [port, names] = [grant.number, namesOf(grant)];
+    say(
+      outcome,
+      { service: key, uid, port, names, ...(from === undefined ? {} : { from }), to: port, range, ...why },
+      `port ${outcome}`,
     );
+  }
+
+  function refused(
+    service: ServiceView,
+    { range, names, verdict, check }: Extract<Decision, { do: 'refuse' }>,
+  ): void {
+    const { reason, message } = verdict;
+    if (REASONS[reason].status !== 'False') return;
+    observer.allocated(range, 'refused');
+    const { key, uid } = service;
+    const wanted = names.length === 0 ? {} : { wanted: names };
+    say('refused', { service: key, uid, ...wanted, range, reason, message, check }, 'request refused');
+  }
+
+  /** By the apiserver. One that is not about who has the numbers is tried again and again, and told once. */
+  function turnedDown(
+    service: ServiceView,
+    decision: Decision,
+    { ports, taken, error }: Extract<Outcome, { result: 'refused' }>,
+  ): void {
+    const message = told(error.message);
+    const reason = 'RefusedByApiserver';
+    if (!taken && !known.isNewRefusal(service, `${reason}: ${message}`)) return;
+    const grants = decision.do === 'assign' ? decision.grants : [];
+    const range = decision.do === 'assign' ? decision.range : '';
+    const those = taken ? grants.filter(({ number }) => ports.includes(number)) : grants;
+    for (const grant of those) {
+      const why = { range, reason, message, check: 'apiserverAccepts' } as const;
+      const what = { service: service.key, uid: service.uid, port: grant.number, names: namesOf(grant) };
+      const line: Line = { audit: 'refused', ...what, ...why };
+      log.warn(line, 'apiserver refused the port');
+    }
+  }
+
+  function released({ port, entry, until, to, check }: Transition): void {
+    const { service, uid, range, ports: names, request } = entry;
+    const rests = until === undefined ? {} : { until: new Date(until).toISOString() };
+    const where = { from: port, ...(to === undefined ? {} : { to }), range };
+    say('released', { service, uid, port, names, ...where, request, ...rests, check }, 'port released');
+    if (until === undefined) return;
+    observer.released(range);
+    if (services.get(service)?.uid !== uid) return;
+    const [namespace = '', name = ''] = service.split('/');
+    events.record({
+      regarding: { apiVersion: 'v1', kind: 'Service', namespace, name, uid },
+      type: 'Normal',
+      reason: 'PortsReleased',
+      action: 'Release',
+      note: `released ${port} to ${range}; it rests until ${rests.until}`,
+    });
   }
 
   return {
@@ -75,45 +145,35 @@ export function createAudit(parts: {
     },
     gone(uid) {
       waitingSince.delete(uid);
-      refused.delete(uid);
+      known.forget(uid);
     },
-    decided(service, decision) {
+    decided(service, decision, ledger) {
       if (decision.do === 'ignore' || decision.do === 'keep') waitingSince.delete(service.uid);
-      if (decision.do !== 'refuse') return void refused.delete(service.uid);
-      const { reason, message } = decision.verdict;
-      if (REASONS[reason].status !== 'False' || refused.get(service.uid) === message) return;
-      refused.set(service.uid, message);
-      // After a restart the condition says that this was told before.
-      if (service.condition?.message === message) return;
-      observer.allocated(decision.range, 'refused');
-      log.info(
-        { service: service.key, uid: service.uid, range: decision.range, reason, message },
-        'request refused',
-      );
+      known.decided(service, decision, ledger.entriesOf);
     },
+    shown: (service, decision) => shown(service, decision, false),
     settled(service, decision, outcome) {
-      if (outcome.result === 'done') {
-        if (decision.do === 'assign') granted(service, decision, outcome.wrotePorts);
-        return;
-      }
+      if (outcome.result === 'done') return shown(service, decision, outcome.resourceVersion !== undefined);
+      if (outcome.result === 'refused') return turnedDown(service, decision, outcome);
+      if (outcome.result === 'unknown') known.unanswered(service);
       const details = { service: service.key, uid: service.uid, error: outcome.error.message };
-      if (outcome.result === 'refused')
-        log.warn({ ...details, ports: outcome.ports }, 'apiserver refused the ports');
-      else log.debug(details, 'service not written, deciding again');
+      log.debug(details, 'service not written, deciding again');
     },
-    released(port, { service, uid, range, until }) {
-      observer.released(range);
-      const rests = new Date(until ?? 0).toISOString();
-      log.info({ service, uid, range, port, until: rests }, 'port released');
-      if (services.get(service)?.uid !== uid) return;
-      const [namespace = '', name = ''] = service.split('/');
-      events.record({
-        regarding: { apiVersion: 'v1', kind: 'Service', namespace, name, uid },
-        type: 'Normal',
-        reason: 'PortsReleased',
-        action: 'Release',
-        note: `released ${port} to ${range}; it rests until ${rests}`,
-      });
+    recorded(transition) {
+      if (transition.kind === 'released') return released(transition);
+      const { kind, port, entry, check } = transition;
+      const { service, uid, ports: names, range, request } = entry;
+      const line = { service, uid, port, names, to: port, range, request, check };
+      if (kind === 'reserved') say('reserved', line, 'port reserved');
+      else say('healed', { ...line, kind }, 'table entry healed');
+    },
+    healed({ block, kind, by, ports }) {
+      const who = by === undefined ? {} : { by };
+      for (const { port, found, entry } of ports) {
+        const { service = '', uid = '', range = '', ports: names = [] } = entry ?? {};
+        const line = { service, uid, port, names, range, kind, block, ...who };
+        say('healed', { ...line, from: found, to: entry?.state ?? 'no entry' }, 'table entry healed');
+      }
     },
     unseen(service, error) {
       log.warn({ service, error: String(error) }, 'service not read, trying again');
@@ -125,6 +185,10 @@ export function createAudit(parts: {
       );
     },
   };
+}
+
+function namesOf({ ports }: PortGrant): string[] {
+  return ports.map(portIdentity);
 }
 
 /** Says how a decision came about, by making it once more. */

@@ -1,5 +1,6 @@
 import type { Entry } from '../allocation/types.ts';
 import type { Port } from '../ports/portSet.ts';
+import type { Damage } from './heals.ts';
 import { type BlockView, numbersOfBlock } from './table.ts';
 
 export interface Batch {
@@ -18,6 +19,8 @@ export interface Block {
   goneAt: string;
   /** Copied aside before the block is written again. */
   unreadable: BlockView | undefined;
+  /** What somebody made of it, until it is mended. */
+  damage: Damage | undefined;
   next: Batch | undefined;
   /** Written even without a change: to stamp or to mend it. */
   mustWrite: boolean;
@@ -34,6 +37,7 @@ export function newBlock(name: string): Block {
     resourceVersion: undefined,
     goneAt: '',
     unreadable: undefined,
+    damage: undefined,
     next: undefined,
     mustWrite: false,
     drifts: false,

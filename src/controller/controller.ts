@@ -136,6 +136,7 @@ export function createController(options: ControllerOptions): Controller {
 
   const queue = createWorkqueue({ clock, random, observer: observer.workqueue });
   const writes = new PQueue({ concurrency: options.concurrency });
+  const audit = createAudit({ clock, log, events, services, observer: observer.audit });
   const journal = createJournal({
     namespace: options.namespace,
     identity: options.identity,
@@ -147,6 +148,7 @@ export function createController(options: ControllerOptions): Controller {
     mandate: () => mandate ?? selfAppointed,
     observer: observer.journal,
     onFound: (port, entry) => ledger?.restore(port, entry, clock.now()),
+    onHealed: (heal) => audit.healed(heal),
     onDrift: () => conflicts.look(['table_drift']),
     onFenced: (stamp, block) =>
       options.onFatal(`table block ${block} carries the stamp ${stamp}: another leader is at work`),
@@ -161,7 +163,7 @@ export function createController(options: ControllerOptions): Controller {
     ranges: ranges.get,
     seed: options.seed,
     settler: createSettler({ transport, events, clock }),
-    audit: createAudit({ clock, log, events, services, observer: observer.audit }),
+    audit,
     explain: options.explains ? explainTo(log) : undefined,
     onTouched: (ports) => {
       const concerned = new Set([...ports].map((port) => ledger?.entry(port)?.range ?? ''));

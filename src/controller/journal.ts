@@ -24,6 +24,7 @@ import { compareResourceVersions, type Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Port } from '../ports/portSet.ts';
 import { type Batch, type Block, newBatch, newBlock } from './block.ts';
+import { type Heal, type HealKind, healOf, noteDamage } from './heals.ts';
 import type { Mandate } from './mandate.ts';
 import {
   type BlockView,
@@ -38,8 +39,6 @@ import {
   sameData,
 } from './table.ts';
 import { createTableApi } from './tableApi.ts';
-
-export type HealKind = 'edited' | 'deleted' | 'corrupt';
 
 export interface JournalObserver {
   wrote(result: 'ok' | 'conflict' | 'error', seconds: number): void;
@@ -61,6 +60,8 @@ export interface JournalOptions {
   readonly log: { warn(details: object, message: string): void };
   /** An entry that a former leader wrote when we had begun: it stands, and a reservation of ours there is lost. */
   readonly onFound: (port: Port, entry: Entry) => void;
+  /** What somebody did to the table is mended. */
+  readonly onHealed: (heal: Heal) => void;
   /** What `drifting` tells has changed. */
   readonly onDrift: () => void;
   /** Another leader stamped a block: nothing may be written any more. */
@@ -167,6 +168,7 @@ export function createJournal(options: JournalOptions): Journal {
         await keepAside(block);
         await put(block, data);
         block.expected = data;
+        tellHeal(block);
         setDrift(block, false);
         batch?.done.resolve();
         return;
@@ -181,6 +183,12 @@ export function createJournal(options: JournalOptions): Journal {
       }
     }
     batch?.done.reject(new Error('the journal is closed'));
+  }
+
+  function tellHeal(block: Block): void {
+    const heal = healOf(block, block.expected);
+    block.damage = undefined;
+    if (heal !== undefined) options.onHealed(heal);
   }
 
   async function put(block: Block, data: Record<string, string>): Promise<void> {
@@ -208,7 +216,16 @@ export function createJournal(options: JournalOptions): Journal {
     }
     if (view !== undefined && isAnothers(view) && !(await prevails(view))) return fence(view);
     if (view !== undefined && view.stamp !== stamp) takeOver(block, view, batch);
+    else noteFound(block, view, batch);
     rebase(block, view);
+  }
+
+  /** Somebody was faster than our write, which goes over it now. */
+  function noteFound(block: Block, view: BlockView | undefined, batch: Batch | undefined): void {
+    if (block.resourceVersion === undefined) return;
+    const isDamaged = noteDamage(block, view, block.expected, merged(block.expected, batch?.changes));
+    if (isDamaged && block.damage?.kind !== 'corrupt')
+      observer.healed(view === undefined ? 'deleted' : 'edited', block.name);
   }
 
   /** A former leader's late write: what it reserved and we did not know stands. */
@@ -270,6 +287,7 @@ export function createJournal(options: JournalOptions): Journal {
       if (block.resourceVersion === undefined) return;
       if (compareResourceVersions(block.goneAt, block.resourceVersion) < 0) return;
       block.resourceVersion = undefined;
+      noteDamage(block, undefined, block.expected);
       return heal(block, 'deleted');
     }
     const isOld =
@@ -279,6 +297,7 @@ export function createJournal(options: JournalOptions): Journal {
     if (isAnothers(view)) return void contest(view);
     const isSame = view.stamp === stamp && sameData(view.data, block.expected);
     if (view.stamp !== stamp) takeOver(block, view, block.next);
+    if (!isSame) noteDamage(block, view, block.expected);
     rebase(block, view);
     if (!isSame) heal(block, 'edited');
   }
@@ -329,6 +348,7 @@ export function createJournal(options: JournalOptions): Journal {
           block.expected[port] = formatEntry(entry);
           entries.push([port, entry]);
         }
+        if (!isReadable(view)) noteDamage(block, view, block.expected);
       }
       return { entries, unreadable };
     },

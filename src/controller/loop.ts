@@ -15,7 +15,7 @@
  */
 import { decide } from '../allocation/decide.ts';
 import type { Ledger } from '../allocation/ledger.ts';
-import type { Decision, Snapshot } from '../allocation/types.ts';
+import type { Decision, Snapshot, Transition } from '../allocation/types.ts';
 import type { ServiceView } from '../api/service.ts';
 import { told } from '../api/text.ts';
 import type { Cancel, Clock, Millis } from '../kube/clock.ts';
@@ -141,14 +141,25 @@ export function createLoop(parts: LoopParts): Loop {
 
   /** Carries on what changed in the ledger. */
   function absorb(of: Ledger): Writing {
-    const { entries, released, wake, touched } = of.drain(parts.ranges());
+    const { entries, transitions, wake, touched } = of.drain(parts.ranges());
     for (const key of wake) queue.add(key, { urgent: true });
     if (touched.size > 0) parts.onTouched(touched);
-    for (const [port, entry] of released) audit.released(port, entry);
     const writing = journal.write(entries);
     // Only a closed journal rejects: then we are stopping.
     writing.all.catch(() => undefined);
+    for (const each of transitions)
+      writing.of([each.port]).then(
+        () => tell(of, each),
+        () => undefined,
+      );
     return writing;
+  }
+
+  /** The table says so now; unless it was found to have another owner there, and our reservation is lost. */
+  function tell(of: Ledger, transition: Transition): void {
+    const { port, entry, kind } = transition;
+    const now = of.entry(port);
+    if (kind === 'released' || now?.state !== 'Held' || now.uid === entry.uid) audit.recorded(transition);
   }
 
   function round(of: Ledger): void {
@@ -206,10 +217,11 @@ export function createLoop(parts: LoopParts): Loop {
     const decision = decide(snapshot);
     parts.explain?.(snapshot);
     if (decision.do === 'defer') return 'done';
-    audit.decided(service, decision);
+    audit.decided(service, decision, of);
     of.fold(service, decision, clock.now());
     waiting.note(key, decision);
     if (decision.do === 'assign' || !shows(service, wishOf(decision).verdict)) return { service, decision };
+    audit.shown(service, decision);
     queue.forget(key);
     return 'done';
   }
@@ -317,7 +329,7 @@ export function createLoop(parts: LoopParts): Loop {
   services.subscribe(({ before, after }) => {
     if (ledger === undefined) return;
     ledger.observe(before, after, clock.now());
-    if (after === undefined) audit.gone(before?.uid ?? '');
+    if (before !== undefined && before.uid !== after?.uid) audit.gone(before.uid);
     const service = after ?? before;
     if (service === undefined) return;
     if (after !== undefined && !concernsUs(after, ledger, parts) && !waiting.all.has(service.key))

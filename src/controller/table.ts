@@ -1,6 +1,7 @@
 import { formatEntry, parseEntry } from '../allocation/entry.ts';
 import type { Entry } from '../allocation/types.ts';
-import { TABLE } from '../api/names.ts';
+import { lastOther } from '../api/managedFields.ts';
+import { FIELD_MANAGER, TABLE } from '../api/names.ts';
 import type { KubeObject } from '../kube/transport.ts';
 import type { Port } from '../ports/portSet.ts';
 
@@ -18,6 +19,8 @@ export interface BlockView {
   readonly version: string | undefined;
   /** Whoever wrote it last: `7/host_9f3c`. */
   readonly stamp: string;
+  /** The field manager beside ours that changed it last; undefined: that is not remembered. */
+  readonly editor: string | undefined;
   /** Number → entry, as texts. */
   readonly data: Readonly<Record<string, string>>;
 }
@@ -30,6 +33,7 @@ export function toBlockView({ metadata, data }: KubeObject): BlockView {
     resourceVersion: metadata.resourceVersion,
     version: metadata.annotations?.[TABLE.versionAnnotation],
     stamp: metadata.annotations?.[TABLE.epochAnnotation] ?? '',
+    editor: lastOther(metadata.managedFields, FIELD_MANAGER),
     data: (data ?? {}) as Record<string, string>,
   };
 }

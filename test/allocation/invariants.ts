@@ -59,7 +59,8 @@ export function createInvariants(stage: Stage): Invariants {
       check(!has(before.uid), 'unique in the table', detail);
     if (after === undefined && before?.state === 'Released')
       check((before.until ?? 0) + HISTORY <= now(), 'a released number is history for 30 days', detail);
-    if (after !== undefined && before !== undefined && after.service !== before.service)
+    // A reservation that the apiserver refused was never an owner.
+    if (after?.state === 'Held' && before !== undefined && after.service !== before.service)
       check(after.previous?.[0]?.service === before.service, 'each owner is recorded', detail);
     check((after?.previous?.length ?? 0) <= 3, 'three previous owners at most', detail);
   }

@@ -71,6 +71,7 @@ async function opened(mandate: Mandate): Promise<JournalRig> {
     observer: { wrote: () => undefined, healed: (kind, block) => healed.push(`${kind} ${block}`) },
     log: { warn: () => undefined },
     onFound: (port) => found.push(port),
+    onHealed: () => undefined,
     onDrift: () => undefined,
     onFenced: (stamp) => fenced.push(stamp),
   });

@@ -41,6 +41,12 @@ const RESTARTED_AFTER: Millis = 1_000;
 
 type NodePortRange = readonly [first: number, last: number];
 
+/** A line of the log, by its fields. */
+export interface LogLine {
+  readonly msg: string;
+  readonly [field: string]: unknown;
+}
+
 export interface SimulationOptions {
   readonly seed: number;
   /** The apiserver's own range. */
@@ -49,6 +55,8 @@ export interface SimulationOptions {
   readonly faults?: Faults;
   /** They are told what the controller does, and read what it knows. */
   readonly metrics?: Metrics;
+  /** Told every line that any process logs. */
+  readonly onLog?: (line: LogLine) => void;
 }
 
 export interface SimProcess {
@@ -91,7 +99,7 @@ export interface Simulation {
 }
 
 export function createSimulation(options: SimulationOptions): Simulation {
-  const { seed, concurrency = 4, faults = {}, nodePorts = NODE_PORTS } = options;
+  const { seed, concurrency = 4, faults = {}, nodePorts = NODE_PORTS, onLog } = options;
   const clock = manualClock();
   const random = randomFrom(seed);
   const server = createApiserver({ nodePorts, now: clock.now, random: randomFrom(seed + 1) });
@@ -162,6 +170,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
       concurrency,
       log,
       metrics: options.metrics,
+      onLog,
       identity: `sim_${processes}`,
       onFatal: die,
     });
@@ -250,6 +259,7 @@ function assemble(parts: {
   identity: string;
   log: string[];
   metrics: Metrics | undefined;
+  onLog: SimulationOptions['onLog'];
   onFatal: (message: string) => void;
 }): Controller {
   const { network: wire, clock, random, identity, concurrency, metrics, onFatal } = parts;
@@ -262,8 +272,10 @@ function assemble(parts: {
     random,
     ...(metrics === undefined ? {} : { observer: { answered: metrics.request } }),
   });
-  const line = (details: object, message: string): void =>
-    void parts.log.push(`${message} ${JSON.stringify(details)}`);
+  const line = (details: object, message: string): void => {
+    parts.log.push(`${message} ${JSON.stringify(details)}`);
+    parts.onLog?.({ ...details, msg: message });
+  };
   const log = { debug: nothing, info: line, warn: line, error: line };
   const controller = createController({
     namespace: SYSTEM,
