@@ -34,22 +34,46 @@ const P = 'nodeport_manager_';
 const THRESHOLD = 'nodeport_manager:threshold';
 const EXCLUDED_RANGE = 'nodeport_manager:excluded_range';
 const EXCLUDED_CONFLICT = 'nodeport_manager:excluded_conflict';
+const COUNTS = 'nodeport_manager:counts';
+const USAGE = 'nodeport_manager:range_usage_ratio';
 const FREE = 'nodeport_manager:range_free_ports';
+const PENDING = 'nodeport_manager:pending_services';
+const CONFLICTS = 'nodeport_manager:active_conflicts';
+const SPACE = 'nodeport_manager:node_port_range_usage_ratio';
 const SECONDS_LEFT = 'nodeport_manager:range_exhaustion_seconds';
 
 const threshold = (alert: keyof typeof THRESHOLDS): string => `scalar(${THRESHOLD}{alert="${alert}"})`;
-const notExcluded = `unless on (cluster, range) ${EXCLUDED_RANGE}`;
 
-/** A number in a description: the largest value of a series of the alert's range. */
-const ofRange = (metric: string): string =>
-  `{{ with printf "max(${P}${metric}{cluster=%q, range=%q})" $labels.cluster $labels.range | query }}` +
-  `{{ . | first | value | printf "%.0f" }}{{ end }}`;
+/** Turns seconds into a duration, `5m`. */
+export type Time = (seconds: number) => string;
+
+/** How long what was last known is held while nobody counts. */
+const HELD = 10 * MINUTE;
 
 /**
- * Series that alerts and dashboards share. They have no label of the process, so that a restart does not break a trend.
- * @param time turns seconds into a duration, `5m`
+ * What alerts ask: what is seen now, and while no leader counts (one is replaced, or has died and its lease runs out) what
+ * this same series was before. So a change of leaders neither resolves an alert nor begins its `for` anew. Where somebody
+ * counts, a series that is gone is gone: nobody waits, or the PortRange was deleted.
  */
-export function recordings(time: (seconds: number) => string): readonly Recording[] {
+function held(record: string, seen: string, time: Time): Recording {
+  const countedLately = `on (cluster) last_over_time(${COUNTS}[${time(HELD)}])`;
+  return { record, expr: `${seen} or ((${record} unless on (cluster) ${COUNTS}) and ${countedLately})` };
+}
+
+const notExcluded = (time: Time): string =>
+  `unless on (cluster, range) last_over_time(${EXCLUDED_RANGE}[${time(HELD)}])`;
+
+/** A number in a description: the largest value of a series of the alert's range. */
+function ofRange(metric: string, time: Time): string {
+  const series = `${P}${metric}{cluster=%[1]q, range=%[2]q}`;
+  return (
+    `{{ with printf "max(${series}) or max(last_over_time(${series}[${time(HELD)}]))" ` +
+    '$labels.cluster $labels.range | query }}{{ . | first | value | printf "%.0f" }}{{ end }}'
+  );
+}
+
+/** Series that alerts and dashboards share. They have no label of the process, so that a restart does not break a trend. */
+export function recordings(time: Time): readonly Recording[] {
   return [
     {
       record: EXCLUDED_RANGE,
@@ -59,7 +83,13 @@ export function recordings(time: (seconds: number) => string): readonly Recordin
       record: EXCLUDED_CONFLICT,
       expr: `max by (cluster, kind) (${P}active_conflicts{kind=~"${EXCLUDED_CONFLICTS}"})`,
     },
-    { record: FREE, expr: `min by (cluster, range) (${P}range_free_ports)` },
+    // A standby has none, nor has a leader before it knows what is held.
+    { record: COUNTS, expr: `group by (cluster) (${P}active_conflicts)` },
+    held(USAGE, `max by (cluster, range) (${P}range_usage_ratio)`, time),
+    held(FREE, `min by (cluster, range) (${P}range_free_ports)`, time),
+    held(PENDING, `max by (cluster, range, reason) (${P}pending_services)`, time),
+    held(CONFLICTS, `max by (cluster, kind) (${P}active_conflicts)`, time),
+    held(SPACE, `max by (cluster) (${P}node_port_range_used_ports / ${P}node_port_range_ports)`, time),
     {
       // At the rate of the last day; absent where nothing is taken.
       record: SECONDS_LEFT,
@@ -68,12 +98,17 @@ export function recordings(time: (seconds: number) => string): readonly Recordin
   ];
 }
 
-/** @param time turns seconds into a duration, `5m` */
-export function alerts(time: (seconds: number) => string): readonly Alert[] {
-  return [...aboutRanges(time), ...aboutServices(time), ...aboutTheController(time)];
+export function alerts(time: Time): readonly Alert[] {
+  return [
+    ...aboutRanges(time),
+    ...aboutServices(time),
+    aboutTheSpace(),
+    ...aboutTheTable(time),
+    ...aboutTheController(time),
+  ];
 }
 
-function aboutRanges(time: (seconds: number) => string): Alert[] {
+function aboutRanges(time: Time): Alert[] {
   const fill = (
     alert: 'NodePortRangeFillingUp' | 'NodePortRangeNearlyFull' | 'NodePortRangeAlmostExhausted',
     severity: Severity,
@@ -84,12 +119,12 @@ function aboutRanges(time: (seconds: number) => string): Alert[] {
     severity,
     holds,
     expr: `
-max by (cluster, range) (${P}range_usage_ratio) >= ${threshold(alert)}
-${notExcluded}`,
+${USAGE} >= ${threshold(alert)}
+${notExcluded(time)}`,
     summary,
     description:
       'PortRange {{ $labels.range }} has used {{ $value | humanizePercentage }} of its ' +
-      `${ofRange('range_capacity_ports')} node ports; ${ofRange('range_free_ports')} are free.`,
+      `${ofRange('range_capacity_ports', time)} node ports; ${ofRange('range_free_ports', time)} are free.`,
   });
   return [
     fill('NodePortRangeFillingUp', 'info', 15 * MINUTE, 'A PortRange is filling up.'),
@@ -101,12 +136,13 @@ ${notExcluded}`,
       holds: 2 * MINUTE,
       expr: `
 ${FREE} == 0
-${notExcluded}`,
+${notExcluded(time)}`,
       summary: 'A PortRange has no free port: new Services wait.',
       description:
-        `None of the ${ofRange('range_capacity_ports')} node ports of PortRange {{ $labels.range }} is free: ` +
-        `its Services hold ${ofRange('range_allocated_ports')}, others hold ${ofRange('range_foreign_ports')}, ` +
-        `${ofRange('range_cooling_down_ports')} are cooling down.`,
+        `None of the ${ofRange('range_capacity_ports', time)} node ports of PortRange {{ $labels.range }} is free: ` +
+        `its Services hold ${ofRange('range_allocated_ports', time)}, ` +
+        `others hold ${ofRange('range_foreign_ports', time)}, ` +
+        `${ofRange('range_cooling_down_ports', time)} are cooling down.`,
     },
     forecast(time),
   ];
@@ -116,9 +152,10 @@ ${notExcluded}`,
  * The regression of a whole day; a drop in each half of it, for a single deploy or a change of the PortRange falls into
  * one half; and the halves' averages differ, for ports that come and go are no trend. Small ranges are below the floor.
  */
-function forecast(time: (seconds: number) => string): Alert {
+function forecast(time: Time): Alert {
   const alert = 'NodePortRangeExhaustionForecast';
   const [day, half] = [time(DAY), time(DAY / 2)];
+  const capacity = `max by (cluster, range) (last_over_time(${P}range_capacity_ports[${time(HELD)}]))`;
   return {
     alert,
     severity: 'warning',
@@ -129,28 +166,28 @@ and predict_linear(${FREE}[${day}], ${threshold(alert)}) < 0
 and delta(${FREE}[${half}]) < 0
 and delta(${FREE}[${half}] offset ${half}) < 0
 and on (cluster, range)
-  (max by (cluster, range) (${P}range_capacity_ports) >= ${FORECAST_CAPACITY})
+  (${capacity} >= ${FORECAST_CAPACITY})
 and on (cluster, range)
   (avg_over_time(${FREE}[${half}] offset ${half}) - avg_over_time(${FREE}[${half}])
-    > ${FORECAST_SHARE / 2} * max by (cluster, range) (${P}range_capacity_ports))
-${notExcluded}`,
+    > ${FORECAST_SHARE / 2} * ${capacity})
+${notExcluded(time)}`,
     summary: 'A PortRange will have no free port within days.',
     description:
       'At the rate of the last day, the ' +
-      `${ofRange('range_free_ports')} free node ports of PortRange {{ $labels.range }} ` +
-      `(of ${ofRange('range_capacity_ports')}) are gone in {{ $value | humanizeDuration }}.`,
+      `${ofRange('range_free_ports', time)} free node ports of PortRange {{ $labels.range }} ` +
+      `(of ${ofRange('range_capacity_ports', time)}) are gone in {{ $value | humanizeDuration }}.`,
   };
 }
 
-function aboutServices(time: (seconds: number) => string): Alert[] {
+function aboutServices(time: Time): Alert[] {
   return [
     {
       alert: 'NodePortServicesPending',
       severity: 'warning',
       holds: 10 * MINUTE,
       expr: `
-max by (cluster, range, reason) (${P}pending_services) > ${threshold('NodePortServicesPending')}
-${notExcluded}`,
+${PENDING} > ${threshold('NodePortServicesPending')}
+${notExcluded(time)}`,
       summary: 'Services have waited for their node ports for more than 10 minutes.',
       description:
         'Services that wait for node ports' +
@@ -162,8 +199,8 @@ ${notExcluded}`,
       severity: 'warning',
       holds: 30 * MINUTE,
       expr: `
-max by (cluster, kind) (${P}active_conflicts) > 0
-unless on (cluster, kind) ${EXCLUDED_CONFLICT}`,
+${CONFLICTS} > 0
+unless on (cluster, kind) last_over_time(${EXCLUDED_CONFLICT}[${time(HELD)}])`,
       summary: 'There are conflicts about node ports.',
       description:
         'Conflicts of the kind {{ $labels.kind }}: {{ $value }}. For 30 minutes there was always one.',
@@ -172,34 +209,36 @@ unless on (cluster, kind) ${EXCLUDED_CONFLICT}`,
       alert: 'NodePortDuplicate',
       severity: 'critical',
       holds: MINUTE,
-      expr: `max by (cluster) (${P}active_conflicts{kind="duplicate"}) > 0`,
+      expr: `sum by (cluster) (${CONFLICTS}{kind="duplicate"}) > 0`,
       summary: 'Two Services have the same node port.',
       description:
         'Node ports that more than one Service has: {{ $value }}. Traffic may reach the wrong one.',
     },
-    {
-      alert: 'NodePortSpaceNearlyFull',
-      severity: 'warning',
-      holds: 10 * MINUTE,
-      // The apiserver counts for itself; where only one of the two is scraped, that one counts.
-      expr: `
+  ];
+}
+
+function aboutTheSpace(): Alert {
+  return {
+    alert: 'NodePortSpaceNearlyFull',
+    severity: 'warning',
+    holds: 10 * MINUTE,
+    // The apiserver counts for itself; where only one of the two is scraped, that one counts.
+    expr: `
 max by (cluster) (
-  max by (cluster) (${P}node_port_range_used_ports / ${P}node_port_range_ports)
+  ${SPACE}
   or
   max by (cluster) (
     kube_apiserver_nodeport_allocator_allocated_ports
       / (kube_apiserver_nodeport_allocator_allocated_ports + kube_apiserver_nodeport_allocator_available_ports)
   )
 ) >= ${threshold('NodePortSpaceNearlyFull')}`,
-      summary: "The cluster's own node port range is nearly full.",
-      description:
-        "{{ $value | humanizePercentage }} of the apiserver's node port range is used, in all PortRanges and beside them.",
-    },
-    ...aboutTheTable(time),
-  ];
+    summary: "The cluster's own node port range is nearly full.",
+    description:
+      "{{ $value | humanizePercentage }} of the apiserver's node port range is used, in all PortRanges and beside them.",
+  };
 }
 
-function aboutTheTable(time: (seconds: number) => string): Alert[] {
+function aboutTheTable(time: Time): Alert[] {
   const hour = time(HOUR);
   const mended = (kinds: string): string =>
     `sum by (cluster, namespace) (increase(${P}table_heals_total{kind=~"${kinds}"}[${hour}]))`;
@@ -236,17 +275,26 @@ sum by (cluster, namespace) (
   ];
 }
 
-function aboutTheController(time: (seconds: number) => string): Alert[] {
+function aboutTheController(time: Time): Alert[] {
   const window = time(10 * MINUTE);
   return [
     {
       alert: 'NodePortControllerDown',
       severity: 'critical',
       holds: 5 * MINUTE,
-      expr: `absent(${P}last_sync_timestamp_seconds)`,
+      // One Prometheus may see several clusters: the one that was seen and is not, or none ever.
+      expr: `
+(
+  group by (cluster) (present_over_time(${P}last_sync_timestamp_seconds[${time(DAY)}]))
+  unless
+  group by (cluster) (${P}last_sync_timestamp_seconds)
+)
+or
+absent_over_time(${P}last_sync_timestamp_seconds[${time(DAY)}])`,
       summary: 'No nodeport-manager is scraped.',
       description:
-        'For 5 minutes no metrics of nodeport-manager were seen. Node ports work, but new Services wait.',
+        'For 5 minutes no metrics of nodeport-manager were seen{{ if $labels.cluster }} in the cluster ' +
+        '{{ $labels.cluster }}{{ end }}. Node ports work, but new Services wait.',
     },
     {
       alert: 'NodePortNoLeader',
@@ -260,9 +308,12 @@ function aboutTheController(time: (seconds: number) => string): Alert[] {
       alert: 'NodePortControllerStalled',
       severity: 'critical',
       holds: 5 * MINUTE,
+      // Who stands by looks at nothing; that nobody leads is another alert.
       expr: `
-time() - max by (cluster, namespace) (${P}last_sync_timestamp_seconds)
-  > ${threshold('NodePortControllerStalled')}`,
+time() - max by (cluster, namespace) (
+  ${P}last_sync_timestamp_seconds
+  unless on (cluster, job, instance) (leader_election_master_status{name="nodeport-manager"} == 0)
+) > ${threshold('NodePortControllerStalled')}`,
       summary: 'The controller has not looked at everything for a long time.',
       description:
         '{{ if gt $value 1e9 }}nodeport-manager has not passed its startup barrier.' +

@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { type Alert, alerts, recordings } from './alerts.ts';
+import { type Alert, alerts, recordings, type Time } from './alerts.ts';
 import { RUNBOOKS, THRESHOLDS } from './settings.ts';
 
 export interface Rule {
@@ -25,7 +25,7 @@ export interface RuleFile {
  */
 export function ruleFile(options: { speed?: number; interval?: string } = {}): RuleFile {
   const { speed = 1, interval } = options;
-  const time = (seconds: number): string => duration(seconds / speed);
+  const time: Time = (seconds) => duration(seconds / speed);
   const thresholds = Object.entries(THRESHOLDS).map(([alert, value]) => ({
     record: 'nodeport_manager:threshold',
     expr: `vector(${value})`,
@@ -35,10 +35,7 @@ export function ruleFile(options: { speed?: number; interval?: string } = {}): R
   return { groups: [{ name: 'nodeport-manager', ...(interval === undefined ? {} : { interval }), rules }] };
 }
 
-function alertRule(
-  { alert, severity, holds, expr, summary, description }: Alert,
-  time: (seconds: number) => string,
-): Rule {
+function alertRule({ alert, severity, holds, expr, summary, description }: Alert, time: Time): Rule {
   return {
     alert,
     expr: expr.trim(),

@@ -66,7 +66,7 @@ test('the PodMonitor selects the Pods and names their port', async () => {
   expect(ports.map(({ name }) => name)).toContain(spec.podMetricsEndpoints[0]?.port);
 });
 
-test('the overlay in docs/monitoring.md changes a threshold and leaves ranges out, nothing else', async () => {
+test('the overlay in docs/monitoring.md changes a threshold, leaves ranges out and moves the runbooks, nothing else', async () => {
   const page = await readFile(join(ROOT, 'docs/monitoring.md'), 'utf8');
   const [, overlay = ''] = /```yaml\n# overlay\/kustomization\.yaml[^\n]*\n(.*?)```/s.exec(page) ?? [];
   await mkdir(join(folder, 'overlay'));
@@ -86,4 +86,10 @@ test('the overlay in docs/monitoring.md changes a threshold and leaves ranges ou
       expr: 'max by (cluster, range) (nodeport_manager_range_capacity_ports{range=~"scratch|test-.*"})',
     },
   ]);
+  const elsewhere = (rule: Rule): Rule['annotations'] =>
+    rule.annotations && {
+      ...rule.annotations,
+      runbook_url: `https://wiki.example.com/node-ports/${rule.alert}.md`,
+    };
+  expect(adjusted.map(({ annotations }) => annotations)).toEqual(shipped.map(elsewhere));
 });

@@ -23,8 +23,8 @@ export interface Case {
   /** How far the values, and the evaluations, are apart. @default "1m" */
   readonly step?: string;
   /** When to look, `10m`. */
-  readonly at: string;
-  /** All that fire then, of this alert. */
+  readonly at: string | readonly string[];
+  /** All that fire then, each time, of this alert. */
   readonly fires: readonly Firing[];
   /** By a record, or by the alert whose threshold it is: the expression that an admin put there. */
   readonly adjusted?: Readonly<Record<string, string>>;
@@ -48,7 +48,7 @@ export async function expectAlert(alert: string, given: Case): Promise<void> {
       {
         interval: step,
         input_series: Object.entries(series).map(([series, values]) => ({ series, values })),
-        alert_rule_test: [{ eval_time: at, alertname: alert, exp_alerts: expected }],
+        alert_rule_test: [at].flat().map((at) => ({ eval_time: at, alertname: alert, exp_alerts: expected })),
       },
     ],
   });

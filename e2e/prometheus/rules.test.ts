@@ -14,6 +14,9 @@ test('the rules are well-formed', async () => {
   expect(said).toMatch(/SUCCESS: \d+ rules found/);
 });
 
+/** A leader that knows what is held. */
+const counts = { [`${P}active_conflicts{kind="duplicate",instance="a",job="j"}`]: '0x3000' };
+
 describe('usage', () => {
   const labels = { range: 'team-a' };
 
@@ -131,7 +134,7 @@ describe('NodePortServicesPending', () => {
   });
 
   test('stays quiet for a deploy whose Services wait for a moment', () => {
-    const series = { [pending('team-a', 'RangeExhausted')]: '0x5 12x6 stale' };
+    const series = { [pending('team-a', 'RangeExhausted')]: '0x5 12x6 stale', ...counts };
     return expectAlert(alert, { series, at: '16m', fires: [] });
   });
 });
@@ -223,6 +226,25 @@ describe('the controller', () => {
     await expectAlert('NodePortControllerDown', { series, at: '30m', fires: [{ description }] });
   });
 
+  test('NodePortControllerDown tells which of several clusters has none', async () => {
+    const of = (cluster: string) => `${P}last_sync_timestamp_seconds{cluster="${cluster}",instance="a"}`;
+    const series = { [of('east')]: '1x10 stale', [of('west')]: '1x60' };
+    const description =
+      'For 5 minutes no metrics of nodeport-manager were seen in the cluster east. Node ports work, but new Services wait.';
+    const fires = [{ labels: { cluster: 'east' }, description }];
+    await expectAlert('NodePortControllerDown', { series, at: '14m', fires: [] });
+    await expectAlert('NodePortControllerDown', { series, at: '17m', fires });
+  });
+
+  test('NodePortControllerDown fires where none was ever seen, and for longer than a day', async () => {
+    const description =
+      'For 5 minutes no metrics of nodeport-manager were seen. Node ports work, but new Services wait.';
+    const series = { [sync('a')]: '1x3 stale' };
+    await expectAlert('NodePortControllerDown', { series: {}, at: '10m', fires: [{ description }] });
+    const at = ['20h', '24h', '24h10m', '40h'];
+    await expectAlert('NodePortControllerDown', { series, step: '5m', at, fires: [{ description }] });
+  });
+
   const leads = (instance: string) =>
     `leader_election_master_status{name="nodeport-manager",namespace="n",instance="${instance}"}`;
 
@@ -257,6 +279,16 @@ describe('the controller', () => {
   test('NodePortControllerStalled stays quiet while it is looked at, and while another instance waits', () => {
     const series = { [sync('a')]: '0+60x90', [sync('b')]: '0x90' };
     return expectAlert('NodePortControllerStalled', { series, at: '80m', fires: [] });
+  });
+
+  test('NodePortControllerStalled leaves it to NodePortNoLeader when all stand by', async () => {
+    const stands = `leader_election_master_status{name="nodeport-manager",instance="a",job="j"}`;
+    const series = { [sync('a')]: '0x60', [stands]: '0x60' };
+    await expectAlert('NodePortControllerStalled', { series, at: '50m', fires: [] });
+    // Of who leads, it does speak. (The clock of promtool begins at 0.)
+    const description = 'nodeport-manager last looked at everything 40m 0s ago.';
+    const leading = { ...series, [stands]: '1x60' };
+    await expectAlert('NodePortControllerStalled', { series: leading, at: '40m', fires: [{ description }] });
   });
 
   const silence = `${P}cache_silence_seconds{name="services",instance="a",namespace="n"}`;

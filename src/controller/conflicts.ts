@@ -170,8 +170,8 @@ function rangeParty({ name, uid }: Range): EventRegarding {
 export interface ConflictWatch {
   /** Looks again, at these kinds or at all: counts and tells what is new. */
   look(kinds?: readonly ConflictKind[]): void;
-  /** Active conflicts by kind, every kind included. */
-  active(): ReadonlyMap<ConflictKind, number>;
+  /** Active conflicts by kind, every kind included; undefined where that cannot be known yet. */
+  active(): ReadonlyMap<ConflictKind, number | undefined>;
 }
 
 export function createConflictWatch(
@@ -201,10 +201,13 @@ export function createConflictWatch(
     }
   }
 
-  /** Undefined: that cannot be known yet. */
+  /** Undefined: that cannot be known yet. But a block that is found damaged early is damaged. */
   function find(kind: ConflictKind, view: () => View | undefined): Iterable<Conflict> | undefined {
-    if (kind === 'table_drift') return sources.drifting().map(drift);
     const seen = view();
+    if (kind === 'table_drift') {
+      const drifting = sources.drifting().map(drift);
+      return seen === undefined && drifting.length === 0 ? undefined : drifting;
+    }
     return seen && FIND[kind](seen, sources);
   }
 
@@ -222,7 +225,7 @@ export function createConflictWatch(
     },
     active() {
       const view = oneLook(sources);
-      return new Map(CONFLICT_KINDS.map((kind) => [kind, countOf(find(kind, view) ?? [])]));
+      return new Map(CONFLICT_KINDS.map((kind) => [kind, countOf(find(kind, view))]));
     },
   };
 }
@@ -237,7 +240,8 @@ function oneLook({ ranges, ledger, survey }: ConflictSources): () => View | unde
   };
 }
 
-function countOf(all: Iterable<unknown>): number {
+function countOf(all: Iterable<unknown> | undefined): number | undefined {
+  if (all === undefined) return undefined;
   let count = 0;
   for (const _ of all) count += 1;
   return count;

@@ -76,7 +76,7 @@ export interface ControllerView {
   ranges(): ReadonlyMap<string, Range>;
   usage(): ReadonlyMap<string, Usage>;
   waiting(): Iterable<Waiting>;
-  conflicts(): ReadonlyMap<ConflictKind, number>;
+  conflicts(): ReadonlyMap<ConflictKind, number | undefined>;
   queue(): { depth: number; ages: { longest: number; sum: number } };
   tableSizes(): ReadonlyMap<string, number>;
   /** Size of the apiserver's own range; undefined while that is unknown. */

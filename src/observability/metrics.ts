@@ -10,8 +10,8 @@ export interface MetricsSource {
   waiting(): Iterable<{ readonly range: string; readonly reason: string }>;
   queue(): { readonly depth: number; readonly ages: { readonly longest: number; readonly sum: number } };
   tableSizes(): Iterable<readonly [string, number]>;
-  /** Active conflicts by kind. */
-  conflicts(): Iterable<readonly [string, number]>;
+  /** Active conflicts by kind, every kind included; undefined: not known. */
+  conflicts(): Iterable<readonly [string, number | undefined]>;
   nodePortRangeSize(): number | undefined;
   nodePortsInUse(): number | undefined;
   /** ms, by cache */
@@ -284,10 +284,11 @@ function registerGauges(registers: Registry[], live: MetricsSource): void {
   });
   gauge(
     `${PREFIX}active_conflicts`,
-    'Conflicts that last, by kind: foreign_in_range, out_of_range, port_taken, range_overlap, table_drift, duplicate.',
+    'Conflicts that last, by kind: foreign_in_range, out_of_range, port_taken, range_overlap, table_drift, duplicate; absent on a standby.',
     ['kind'],
     (g) => {
-      for (const [kind, count] of source.conflicts()) g.set({ kind }, count);
+      // 0 would say that there are none.
+      for (const [kind, count] of source.conflicts()) if (count !== undefined) g.set({ kind }, count);
     },
   );
   gauge(

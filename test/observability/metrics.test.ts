@@ -41,6 +41,11 @@ test('usage_ratio says the same as usedPercent: what is free only by number is n
   expect(none).toContain('nodeport_manager_range_usage_ratio{range="r"} 1');
 });
 
+test('active_conflicts is absent while that is not known, as on a standby: 0 would say that there are none', async () => {
+  expect(await page()).toContain('nodeport_manager_active_conflicts{kind="duplicate"} 0');
+  expect(await page({ conflicts: () => [['duplicate', undefined]] })).not.toContain('active_conflicts{');
+});
+
 test('conflicts_total begins at 0 for every kind, so that its first increase is seen as one', async () => {
   expect(await page()).toContain('nodeport_manager_conflicts_total{kind="duplicate"} 0');
 });
