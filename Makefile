@@ -5,7 +5,7 @@ export PATH := $(BIN):$(PATH)
 STAMP := node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help tools deps build check types lint format deadcode docs test test-long mutants unit e2e e2e-oldest demo bench soak licences sbom audit clean
+.PHONY: help tools deps build check types lint format deadcode docs test test-long mutants unit e2e e2e-oldest demo story bench soak licences sbom audit clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## /{printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,9 @@ e2e-oldest: build ## the tests of the policies on the oldest Kubernetes that has
 docs: deps ## write what is generated: pages of docs/, rules and dashboard of config/
 	@node scripts/docs.ts
 	@node scripts/monitoring.ts
+
+story: build ## an hour of three teams in two minutes, seen by a real Prometheus; draws docs/images
+	@node demo/story.ts
 
 demo: build ## three teams on a real control plane; stays up on a terminal
 	@node demo/demo.ts

@@ -32,8 +32,18 @@ const LOOK_AGAIN_MS = 10;
 /** Between choosing a port and binding it anybody may take it. */
 const TRIES = 3;
 
-/** `onDied`: it has ended, and nobody asked it to. */
-export async function prepareController(kubeconfig: string, onDied: () => void): Promise<Controller> {
+/** There is no other; and it is killed with SIGKILL, after which another would wait for its lease to expire. */
+const ALONE = ['--leader-elect=false'] as const;
+
+/**
+ * @param onDied it has ended, and nobody asked it to
+ * @param flags more of them than where it serves and how it logs
+ */
+export async function prepareController(
+  kubeconfig: string,
+  onDied: () => void,
+  flags: readonly string[] = ALONE,
+): Promise<Controller> {
   if (!existsSync(BUNDLE)) throw new Error(`${BUNDLE} is missing: run "make build" first`);
   const dir = await mkdtemp(join(tmpdir(), 'nodeport-manager-demo-'));
   const guard: Guard = await startGuard(dir);
@@ -50,11 +60,10 @@ export async function prepareController(kubeconfig: string, onDied: () => void):
       BUNDLE,
       `--kubeconfig=${kubeconfig}`,
       '--namespace=nodeport-manager-system',
-      // There is no other; and it is killed with SIGKILL, after which another would wait for its lease to expire.
-      '--leader-elect=false',
       `--metrics-bind-address=127.0.0.1:${metricsPort}`,
       `--health-probe-bind-address=127.0.0.1:${probesPort}`,
       '--log-format=text',
+      ...flags,
     ];
     const launched = await startDaemon(process.execPath, args, dir, logFile, guard);
     void launched.ended.then(() => (isUp ? onDied() : undefined));

@@ -169,7 +169,7 @@ export function serviceManifest({
   ports,
   type,
   healthCheckNodePort,
-}: ServiceRow): object {
+}: Omit<ServiceRow, 'expect'>): object {
   const [namespace, name] = key.split('/');
   const annotations = {
     ...(range === undefined ? {} : { [ANNOTATION.range]: range }),

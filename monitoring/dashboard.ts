@@ -112,7 +112,7 @@ function panelOf(panel: Panel): object {
 }
 
 /** Asked for every moment that is shown, and not only for the last one. */
-function overTime({ type }: Panel): boolean {
+export function overTime({ type }: Panel): boolean {
   return type === 'timeseries' || type === 'state-timeline';
 }
 

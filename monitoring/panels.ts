@@ -50,16 +50,19 @@ const alertsThat = (state: string): string =>
   `max by (alertname, range, kind, reason) (ALERTS{alertname=~"NodePort.+",alertstate="${state}",cluster=~"$cluster"})`;
 const ALERTS = `2 * ${alertsThat('firing')} or ${alertsThat('pending')}`;
 
+/** Absent where nobody waits. Who asks for a PortRange that does not exist has no line. */
+const WAITING = `sum by (range) (max by (range, reason) (${P}pending_services{cluster=~"$cluster",range=~"$range",range!=""}))`;
+
 /** The columns of the table of segments, in this order. */
 export const COLUMNS: readonly (readonly [title: string, expr: string, unit: string])[] = [
   ['Used', `max by (range) (${P}range_usage_ratio${OF})`, 'percentunit'],
   ['Capacity', `max by (range) (${P}range_capacity_ports${OF})`, 'short'],
   ['Allocated', `max by (range) (${P}range_allocated_ports${OF})`, 'short'],
   ['Foreign', `max by (range) (${P}range_foreign_ports${OF})`, 'short'],
-  ['Cooling down', `max by (range) (${P}range_cooling_down_ports${OF})`, 'short'],
+  ['Cooling', `max by (range) (${P}range_cooling_down_ports${OF})`, 'short'],
   ['Free', `min by (range) (${P}range_free_ports${OF})`, 'short'],
-  ['Out of range', `max by (range) (${P}range_out_of_range_ports${OF})`, 'short'],
-  ['Waiting', `sum by (range) (max by (range, reason) (${P}pending_services${OF}))`, 'short'],
+  ['Outside', `max by (range) (${P}range_out_of_range_ports${OF})`, 'short'],
+  ['Waiting', `${WAITING} or 0 * max by (range) (${P}range_capacity_ports${OF})`, 'short'],
   [
     'Full on',
     `(time() + min by (range) (nodeport_manager:range_exhaustion_seconds${OF})) * 1000`,
@@ -121,18 +124,18 @@ export const ROWS: readonly Row[] = [
         queries: [{ expr: `max by (range) (${P}range_usage_ratio${OF})`, legend: '{{range}}' }],
         unit: 'percentunit',
         width: 8,
-        height: 9,
+        height: 8,
         steps: [0.75, 0.85, 0.95],
       },
       {
         type: 'table',
         title: 'Who has the ports, and until when they last',
         description:
-          '"Full on" is the date at the rate of the last day; empty where nothing is being used up.',
+          'Cooling: released a short time ago. Outside: held, but no longer in the range. Full on: at the rate of the last day; empty where nothing is being used up.',
         queries: COLUMNS.map(([, expr]) => ({ expr })),
         unit: 'short',
         width: 16,
-        height: 9,
+        height: 8,
       },
       {
         type: 'timeseries',
@@ -221,7 +224,7 @@ export const ROWS: readonly Row[] = [
     panels: [
       {
         type: 'timeseries',
-        title: 'Services that wait, with the reason',
+        title: 'Services that wait, by reason',
         description: 'Under the PortRange that they ask first; no name: it does not exist.',
         queries: [
           {
@@ -263,8 +266,8 @@ export const ROWS: readonly Row[] = [
     panels: [
       {
         type: 'stat',
-        title: 'Last look at everything',
-        description: 'It looks every 10 minutes by default.',
+        title: 'Last full look',
+        description: 'It looks at everything every 10 minutes by default.',
         queries: [{ expr: `time() - max(${P}last_sync_timestamp_seconds${ALL})` }],
         unit: 's',
         width: 4,
