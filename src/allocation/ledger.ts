@@ -11,7 +11,7 @@
  * Nothing here does I/O or reads a clock: times come in as arguments.
  */
 import { readHoldings } from '../api/holdings.ts';
-import { numbersOf, type ServiceView } from '../api/service.ts';
+import { numbersOf, type ServiceView, waitsSince } from '../api/service.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
 import type { CheckName } from './checks.ts';
 import { createEntries } from './entries.ts';
@@ -170,13 +170,14 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   }
 
   /** Lists the Service among those who wait, or no longer. */
-  function standInLine({ key, createdAt, condition }: ServiceView, decision: Decision, now: Millis): void {
+  function standInLine(service: ServiceView, decision: Decision, now: Millis): void {
+    const { key, createdAt } = service;
     const before = waiting.remove(key);
     const { needs, waitsFor, names } = decision.do === 'refuse' ? decision : NOT_REFUSED;
     if (waitsFor.length > 0 || names.length > 0) {
       // After a restart the condition tells since when.
-      const isTold = before === undefined && condition?.reason === 'PortTaken';
-      const since = isTold ? Date.parse(condition.lastTransitionTime) : now;
+      const told = before === undefined ? waitsSince(service) : undefined;
+      const since = told ?? now;
       const namedSince = new Map(names.map((port) => [port, before?.namedSince.get(port) ?? since]));
       waiting.put({ key, createdAt, needs, waitsFor, namedSince });
       numbersAmong(waitsFor).forEach(speakFor);

@@ -129,6 +129,19 @@ export function byAge(a: { createdAt: number; key: string }, b: { createdAt: num
   return a.createdAt - b.createdAt || (a.key < b.key ? -1 : a.key > b.key ? 1 : 0);
 }
 
+/**
+ * Since when it shows that it waits for a number, ms since 1970; undefined: it does not. At the earliest since it was made:
+ * who may write its status could otherwise put it first in every line, for the time after a restart.
+ */
+export function waitsSince({
+  condition,
+  createdAt,
+}: Pick<ServiceView, 'condition' | 'createdAt'>): number | undefined {
+  if (condition?.reason !== 'PortTaken') return undefined;
+  const told = Date.parse(condition.lastTransitionTime);
+  return told > createdAt ? told : createdAt;
+}
+
 const NO_LABELS: Readonly<Record<string, string>> = {};
 
 function ourAnnotations(all: Readonly<Record<string, string>> = {}): Readonly<Record<string, string>> {

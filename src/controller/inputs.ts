@@ -4,7 +4,7 @@ import type { LedgerView, NamespaceView } from '../allocation/types.ts';
 import { LABELS, ownedSince } from '../api/managedFields.ts';
 import { ANNOTATION } from '../api/names.ts';
 import type { PortRange } from '../api/portRange.ts';
-import { byAge, type ServiceView } from '../api/service.ts';
+import { byAge, type ServiceView, waitsSince } from '../api/service.ts';
 import type { Store } from '../kube/store.ts';
 import type { KubeObject } from '../kube/transport.ts';
 
@@ -80,10 +80,8 @@ export function inOrder(
 }
 
 /** Who waits for a number since then is asked before those who name it later, also after a restart. */
-function namedSince({ condition }: ServiceView): number {
-  return condition?.reason === 'PortTaken'
-    ? Date.parse(condition.lastTransitionTime)
-    : Number.MAX_SAFE_INTEGER;
+function namedSince(service: ServiceView): number {
+  return waitsSince(service) ?? Number.MAX_SAFE_INTEGER;
 }
 
 /** Whether a PortRange event can change a decision: a status write of ours cannot. */

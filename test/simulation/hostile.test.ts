@@ -128,3 +128,27 @@ test('after a restart who named a number comes before who takes any, whichever r
     'RangeExhausted',
   ]);
 });
+
+test('nobody is first in line by a condition that says it waited before it was made', async () => {
+  const sim = createSimulation({ seed: 6 });
+  sim.namespace('a');
+  sim.range('a', 30_010, 30_010, { cooldown: '0s' });
+  sim.service('a/holder', { range: 'a' });
+  const first = sim.start();
+  await sim.rest();
+  sim.service('a/honest', { annotations: { [ANNOTATION.ports]: '30010' } });
+  await sim.elapse(60_000);
+  sim.service('a/forger', { annotations: { [ANNOTATION.ports]: '30010' } });
+  await sim.elapse(60_000);
+  await first.stop();
+  const forged = { ...conditionOf(sim, 'forger'), lastTransitionTime: '2001-01-01T00:00:00Z' };
+  sim.editStatus('a/forger', { conditions: [forged] });
+  expect(conditionOf(sim, 'forger')).toEqual(forged);
+  sim.remove('a/holder');
+  sim.start();
+  await sim.rest();
+  expect([conditionOf(sim, 'honest')?.reason, conditionOf(sim, 'forger')?.reason]).toEqual([
+    'Assigned',
+    'PortTaken',
+  ]);
+});

@@ -79,6 +79,7 @@ export interface Simulation {
   range(name: string, from: number, to: number, spec?: Partial<PortRangeSpec>): void;
   service(key: string, options?: ServiceOptions): void;
   edit(key: string, patch: JsonObject): void;
+  editStatus(key: string, status: JsonObject): void;
   remove(key: string): void;
   list(path: string): SimObject[];
   services(): SimObject[];
@@ -223,6 +224,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
     service: (key, options) =>
       void request('POST', `/api/v1/namespaces/${key.split('/')[0]}/services`, service(key, options)),
     edit: (key, patch) => void request('PATCH', servicesPath(key), patch),
+    editStatus: (key, status) => void request('PATCH', `${servicesPath(key)}/status`, { status }),
     remove: (key) => void request('DELETE', servicesPath(key)),
     list,
     services: () => list('/api/v1/services'),
