@@ -92,6 +92,7 @@ async function run(options: Options, log: Logger): Promise<number> {
       probes(() => controller.notReady()),
     ),
   ];
+  endInTime(stop, log);
   stopOnSignals(stop, log);
   log.info({ version: VERSION, server: connection.server.href, identity }, 'started');
   await controller.run(stop.signal);
@@ -175,12 +176,18 @@ function stopOnSignals(stop: AbortController, log: Logger): void {
     process.once(signal, () => {
       log.info({ signal }, 'stopping: finishing what is in flight');
       stop.abort();
-      setTimeout(() => {
-        log.error({}, 'not drained in time: what is in flight is resumed by the next start');
-        process.exit(1);
-      }, STOP_WITHIN_MS).unref();
     });
   }
+}
+
+/** However it came to the stop: what hangs does not keep the process. */
+function endInTime(stop: AbortController, log: Logger): void {
+  stop.signal.addEventListener('abort', () => {
+    setTimeout(() => {
+      log.error({}, 'not drained in time: what is in flight is resumed by the next start');
+      process.exit(1);
+    }, STOP_WITHIN_MS).unref();
+  });
 }
 
 main().catch((error: unknown) => {
