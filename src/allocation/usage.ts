@@ -17,7 +17,7 @@ import {
   without,
 } from '../ports/portSet.ts';
 import type { Range } from './range.ts';
-import type { LedgerView } from './types.ts';
+import type { HoldingKind, LedgerView } from './types.ts';
 
 /** The counts of one range, in numbers, computed from what is held now and never by counting up and down. */
 export interface Usage {
@@ -44,6 +44,8 @@ export interface Survey {
   readonly coolingDown: PortSet;
   /** All others that are taken, also beside the ranges. */
   readonly foreign: PortSet;
+  /** Those of them that a Service has. */
+  readonly strangers: PortSet;
   /** Held by managed Services of a range that could not give it now, or of none that exists. */
   readonly outOfRange: PortSet;
 }
@@ -77,7 +79,13 @@ function take(ranges: ReadonlyMap<string, Range>, ledger: LedgerView): Survey {
     else if (kind === 'managed' || kind === 'reservation') add(allocated, port);
   });
   const foreign = without(without(ledger.taken, allocated), coolingDown);
-  return { allocated, coolingDown, foreign, outOfRange };
+  const strangers = portSet();
+  for (const port of portsOf(foreign)) if (isOfService(ledger.kindOf(port))) add(strangers, port);
+  return { allocated, coolingDown, foreign, strangers, outOfRange };
+}
+
+function isOfService(kind: HoldingKind): boolean {
+  return kind === 'managed' || kind === 'unmanaged';
 }
 
 /** The usage of those ranges that are named, or of all that there are. */

@@ -8,7 +8,7 @@ import type { createSurvey, Survey } from '../allocation/usage.ts';
 import { portRangeApiVersion } from '../api/portRange.ts';
 import type { ServiceView } from '../api/service.ts';
 import type { EventRecorder, EventRegarding } from '../kube/events.ts';
-import { format, type Port, portsInBoth, portsOf } from '../ports/portSet.ts';
+import { countBoth, format, type Port, portsInBoth, portsOf, sizeOf } from '../ports/portSet.ts';
 
 const CONFLICT_KINDS = [
   'foreign_in_range',
@@ -84,9 +84,19 @@ const FIND: Readonly<Record<Exclude<ConflictKind, 'table_drift'>, Find>> = {
   },
 };
 
+/** Of those that may be thousands, how many are found: from the same sets, and nothing is made for each. */
+const COUNT: Partial<Record<ConflictKind, (view: View) => number>> = {
+  foreign_in_range({ ranges, numbers }) {
+    let count = 0;
+    for (const { effective } of ranges.values()) count += countBoth(effective, numbers.strangers);
+    return count;
+  },
+  out_of_range: ({ numbers }) => sizeOf(numbers.outOfRange),
+};
+
 function* foreign({ ranges, ledger, numbers }: View, { service }: ConflictSources): Generator<Conflict> {
   for (const range of ranges.values()) {
-    for (const port of portsInBoth(range.effective, numbers.foreign)) {
+    for (const port of portsInBoth(range.effective, numbers.strangers)) {
       const holding = ledger.holding(port);
       if (holding?.by === 'service') yield stranger(range, port, holding.owner, service);
     }
@@ -225,7 +235,10 @@ export function createConflictWatch(
     },
     active() {
       const view = oneLook(sources);
-      return new Map(CONFLICT_KINDS.map((kind) => [kind, countOf(find(kind, view))]));
+      const seen = view();
+      const count = (kind: ConflictKind): number | undefined =>
+        (seen && COUNT[kind]?.(seen)) ?? countOf(find(kind, view));
+      return new Map(CONFLICT_KINDS.map((kind) => [kind, count(kind)]));
     },
   };
 }
