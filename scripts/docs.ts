@@ -75,9 +75,9 @@ function metricsPage(): string {
     .getMetricsAsArray()
     .filter(({ name }) => !/^(process|nodejs)_/.test(name))
     .map((metric) => {
-      // prom-client types this list as what every metric has; each is a Gauge, Counter or Histogram.
-      const { name, help, labelNames = [] } = metric as unknown as Described;
-      return [code(name), metric.constructor.name.toLowerCase(), labelNames.map(code).join(', '), help];
+      // prom-client types this list as what every metric has; each says more of itself.
+      const { name, help, type, labelNames = [] } = metric as unknown as Described;
+      return [code(name), type, labelNames.map(code).join(', '), help];
     });
   return page(
     'Metrics',
@@ -144,6 +144,7 @@ const EXPLAINED = `
 interface Described {
   readonly name: string;
   readonly help: string;
+  readonly type: string;
   readonly labelNames?: readonly string[];
 }
 

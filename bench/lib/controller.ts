@@ -6,11 +6,14 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parse } from 'yaml';
+import { freePort } from '../../e2e/cluster/ports.ts';
 import type { Bench } from './rig.ts';
 
 /** The bundle as a process of its own. */
 export interface Controller {
   readonly pid: number;
+  /** URL of its metrics. */
+  readonly metrics: string;
   /** Resolves when its startup barrier is passed. Rejects when it ends before, or after 60 s. */
   ready(): Promise<void>;
   /** When it wrote the line with this message, ms since 1970. */
@@ -28,13 +31,14 @@ let started = 0;
 
 /** BENCH_NODE_FLAGS: more flags for Node, to profile with (`--cpu-prof --cpu-prof-dir=DIR`). */
 export async function startController(bench: Bench, kubeconfig: string): Promise<Controller> {
+  const metrics = `127.0.0.1:${await freePort()}`;
   const child = spawn(
     process.execPath,
     [
       ...(process.env['BENCH_NODE_FLAGS'] ?? '').split(' ').filter((flag) => flag !== ''),
       bench.bundle,
       `--kubeconfig=${kubeconfig}`,
-      '--metrics-bind-address=127.0.0.1:0',
+      `--metrics-bind-address=${metrics}`,
       '--health-probe-bind-address=127.0.0.1:0',
     ],
     { stdio: ['ignore', 'pipe', 'pipe'], env: await shippedSettings() },
@@ -75,6 +79,7 @@ export async function startController(bench: Bench, kubeconfig: string): Promise
   );
   return {
     pid,
+    metrics: `http://${metrics}/metrics`,
     ready: () => barrier.promise,
     saidAt: (message) => said.get(message),
     died: died.promise,

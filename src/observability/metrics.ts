@@ -1,12 +1,11 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { type Put, registerComputed } from './computed.ts';
+import { createRangeMetrics, type OUTCOMES, type RangeSource } from './rangeMetrics.ts';
 
 const PREFIX = 'nodeport_manager_';
 
 /** What gauges read when a scrape comes: present state, recomputed, never counted up and down. */
-export interface MetricsSource {
-  /** The PortRanges that exist: no other has a series, whatever Services ask for. */
-  ranges(): { has(name: string): boolean; keys(): Iterable<string> };
-  usage(): Iterable<readonly [string, RangeCounts]>;
+export interface MetricsSource extends RangeSource {
   waiting(): Iterable<{ readonly range: string; readonly reason: string }>;
   queue(): { readonly depth: number; readonly ages: { readonly longest: number; readonly sum: number } };
   tableSizes(): Iterable<readonly [string, number]>;
@@ -18,16 +17,6 @@ export interface MetricsSource {
   cacheSilences(): Iterable<readonly [string, number]>;
   /** ms since 1970 */
   lastSync(): number | undefined;
-}
-
-export interface RangeCounts {
-  readonly capacity: number;
-  readonly allocated: number;
-  readonly foreign: number;
-  readonly coolingDown: number;
-  readonly free: number;
-  readonly explicitOnlyFree: number;
-  readonly outOfRange: number;
 }
 
 export interface Metrics {
@@ -61,8 +50,6 @@ const QUEUE_SECONDS = [0.0001, 0.00025, 0.001, 0.0025, 0.01, 0.025, 0.1, 0.25, 1
 /** From two round trips on an idle cluster to a wait for somebody else's release. */
 const ALLOCATION_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
 
-const OUTCOMES = ['assigned', 'adopted', 'refused'] as const;
-
 /** The queue is the only one; client-go's metrics name theirs in a label. */
 const QUEUE = { name: 'services' };
 
@@ -70,40 +57,12 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   collectProcessMetrics(registry);
-  const counter = (name: string, help: string, labelNames: string[] = [], collect = () => {}): Counter =>
-    new Counter({ name, help, labelNames, registers, collect });
+  const counter = (name: string, help: string, labelNames: string[] = []): Counter =>
+    new Counter({ name, help, labelNames, registers });
   const histogram = (name: string, help: string, buckets: number[], labelNames: string[] = []): Histogram =>
     new Histogram({ name, help, labelNames, buckets, registers });
 
-  let ranges = (): ReturnType<MetricsSource['ranges']> => new Set();
-  const counted = new Set<string>();
-  const labelOf = (range: string): string => (ranges().has(range) ? range : '');
-  const beginWith = (range: string): void => {
-    releases.inc({ range }, 0);
-    for (const outcome of OUTCOMES) allocations.inc({ range, outcome }, 0);
-  };
-  /** At each scrape: counters of a new PortRange begin at 0, those of a deleted one are gone. */
-  const followRanges = (): void => {
-    const now = ranges();
-    for (const range of now.keys()) {
-      if (counted.has(range)) continue;
-      counted.add(range);
-      beginWith(range);
-    }
-    for (const range of counted) {
-      if (now.has(range)) continue;
-      counted.delete(range);
-      releases.remove({ range });
-      for (const outcome of OUTCOMES) allocations.remove({ range, outcome });
-    }
-  };
-  const allocations = counter(
-    `${PREFIX}allocations_total`,
-    'Decisions about Services by outcome: assigned, adopted, refused.',
-    ['range', 'outcome'],
-    followRanges,
-  );
-  const releases = counter(`${PREFIX}releases_total`, 'Node ports released.', ['range'], followRanges);
+  const ranges = createRangeMetrics(registry);
   const conflicts = counter(
     `${PREFIX}conflicts_total`,
     'Conflicts seen for the first time, by kind: foreign_in_range, out_of_range, port_taken, range_overlap, table_drift, duplicate.',
@@ -173,8 +132,6 @@ export function createMetrics(): Metrics {
     labelNames: ['name'],
     registers,
   });
-  // Of requests for a PortRange that does not exist, or no longer.
-  beginWith('');
   for (const count of [added, retries]) count.inc(QUEUE, 0);
   for (const times of [queued, worked]) times.zero(QUEUE);
   for (const result of ['ok', 'conflict', 'error']) tableWrites.inc({ result }, 0);
@@ -183,17 +140,17 @@ export function createMetrics(): Metrics {
   return {
     registry,
     watch(source) {
-      ranges = () => source.ranges();
-      registerGauges(registers, source);
+      ranges.watch(source);
+      registerGauges(registry, source, ranges.labelOf);
       for (const [kind] of source.conflicts()) conflicts.inc({ kind }, 0);
       for (const [name] of source.cacheSilences()) {
         for (const count of [lists, watches]) count.inc({ name }, 0);
         listSeconds.zero({ name });
       }
     },
-    allocated: (range, outcome) => allocations.inc({ range: labelOf(range), outcome }),
+    allocated: ranges.allocated,
     took: (seconds) => duration.observe(seconds),
-    released: (range) => releases.inc({ range: labelOf(range) }),
+    released: ranges.released,
     conflictSeen: (kind) => conflicts.inc({ kind }),
     tableWrote: (result) => tableWrites.inc({ result }),
     tableHealed: (kind) => tableHeals.inc({ kind }),
@@ -232,121 +189,84 @@ function collectProcessMetrics(registry: Registry): void {
     registry.removeSingleMetric(`nodejs_active_${what}_total`);
 }
 
-function registerGauges(registers: Registry[], live: MetricsSource): void {
-  const source = { ...live, usage: oncePerScrape(() => [...live.usage()]) };
-  const gauge = (name: string, help: string, labelNames: string[], collect: (gauge: Gauge) => void): void => {
-    const added = new Gauge({
-      name,
-      help,
-      labelNames,
-      registers: [],
-      // reset: the series of a deleted range disappear with it.
-      collect() {
-        this.reset();
-        collect(this);
-      },
-    });
-    for (const registry of registers) registry.registerMetric(added);
-  };
-  const perRange = (name: string, help: string, of: (counts: RangeCounts) => number): void =>
-    gauge(`${PREFIX}range_${name}`, help, ['range'], (g) => {
-      for (const [range, counts] of source.usage()) g.set({ range }, of(counts));
-    });
-  perRange('capacity_ports', 'Node ports that the PortRange can give in all.', (c) => c.capacity);
-  perRange('allocated_ports', 'Node ports held by managed Services of the PortRange.', (c) => c.allocated);
-  perRange('foreign_ports', 'Node ports of the PortRange held by anything else.', (c) => c.foreign);
-  perRange('cooling_down_ports', 'Node ports released a short time ago.', (c) => c.coolingDown);
-  perRange('free_ports', 'Node ports that a new Service could get.', (c) => c.free);
-  perRange(
-    'explicit_only_free_ports',
-    'Node ports that are free only to who asks for the number.',
-    (c) => c.explicitOnlyFree,
-  );
-  perRange(
-    'out_of_range_ports',
-    'Node ports of managed Services that their PortRange no longer contains.',
-    (c) => c.outOfRange,
-  );
-  perRange('usage_ratio', 'Share of the PortRange that is not free, 0 to 1.', (c) =>
-    c.capacity === 0 ? 1 : (c.capacity - c.free - c.explicitOnlyFree) / c.capacity,
-  );
+function registerGauges(registry: Registry, source: MetricsSource, labelOf: (range: string) => string): void {
+  const gauge = (name: string, help: string, labelNames: string[], collect: (put: Put) => void): void =>
+    registerComputed(registry, { name, help, labelNames }, collect);
   gauge(
     `${PREFIX}pending_services`,
     'Services that wait, by the PortRange they ask first and why.',
     ['range', 'reason'],
-    (g) => {
-      for (const { range, reason } of source.waiting())
-        g.inc({ range: source.ranges().has(range) ? range : '', reason });
+    (put) => {
+      for (const [range, reasons] of pending(source, labelOf))
+        for (const [reason, count] of reasons) put({ range, reason }, count);
     },
   );
-  gauge(`${PREFIX}table_bytes`, 'Bytes of the allocation table by block.', ['block'], (g) => {
-    for (const [block, bytes] of source.tableSizes()) g.set({ block }, bytes);
+  gauge(`${PREFIX}table_bytes`, 'Bytes of the allocation table by block.', ['block'], (put) => {
+    for (const [block, bytes] of source.tableSizes()) put({ block }, bytes);
   });
   gauge(
     `${PREFIX}active_conflicts`,
     'Conflicts that last, by kind: foreign_in_range, out_of_range, port_taken, range_overlap, table_drift, duplicate; absent on a standby.',
     ['kind'],
-    (g) => {
+    (put) => {
       // 0 would say that there are none.
-      for (const [kind, count] of source.conflicts()) if (count !== undefined) g.set({ kind }, count);
+      for (const [kind, count] of source.conflicts()) if (count !== undefined) put({ kind }, count);
     },
   );
   gauge(
     `${PREFIX}node_port_range_ports`,
     "Size of the apiserver's own node port range; absent while unknown.",
     [],
-    (g) => {
+    (put) => {
       const size = source.nodePortRangeSize();
-      // Without labels a gauge begins at 0, and 0 is not "unknown".
-      if (size === undefined) g.remove();
-      else g.set(size);
+      if (size !== undefined) put({}, size);
     },
   );
   gauge(
     `${PREFIX}node_port_range_used_ports`,
     'Node ports that the Services of the cluster have, managed or not; absent until they are known.',
     [],
-    (g) => {
+    (put) => {
       const inUse = source.nodePortsInUse();
-      if (inUse !== undefined) g.set(inUse);
+      if (inUse !== undefined) put({}, inUse);
     },
   );
   gauge(
     `${PREFIX}cache_silence_seconds`,
     'Seconds since the apiserver last said anything, by what is cached.',
     ['name'],
-    (g) => {
-      for (const [name, silence] of source.cacheSilences()) g.set({ name }, silence / 1_000);
+    (put) => {
+      for (const [name, silence] of source.cacheSilences()) put({ name }, silence / 1_000);
     },
   );
   gauge(
     `${PREFIX}last_sync_timestamp_seconds`,
     'Unix time at which everything was last looked at; 0 before the first time, and on a standby.',
     [],
-    (g) => g.set((source.lastSync() ?? 0) / 1_000),
+    (put) => put({}, (source.lastSync() ?? 0) / 1_000),
   );
-  gauge('workqueue_depth', 'Keys ready in the queue.', ['name'], (g) => g.set(QUEUE, source.queue().depth));
-  gauge('workqueue_unfinished_work_seconds', 'Seconds of work in progress.', ['name'], (g) =>
-    g.set(QUEUE, source.queue().ages.sum),
+  gauge('workqueue_depth', 'Keys ready in the queue.', ['name'], (put) => put(QUEUE, source.queue().depth));
+  gauge('workqueue_unfinished_work_seconds', 'Seconds of work in progress.', ['name'], (put) =>
+    put(QUEUE, source.queue().ages.sum),
   );
   gauge(
     'workqueue_longest_running_processor_seconds',
     'Seconds that the longest key in progress has taken so far.',
     ['name'],
-    (g) => g.set(QUEUE, source.queue().ages.longest),
+    (put) => put(QUEUE, source.queue().ages.longest),
   );
 }
 
-/** All gauges of a scrape are collected in one turn: what is costly to count is counted once for them. */
-function oncePerScrape<T>(compute: () => T): () => T {
-  let value: { readonly of: T } | undefined;
-  return () => {
-    if (value === undefined) {
-      value = { of: compute() };
-      setImmediate(() => {
-        value = undefined;
-      });
-    }
-    return value.of;
-  };
+/** How many wait, by range and reason. */
+function pending(
+  { waiting }: MetricsSource,
+  labelOf: (range: string) => string,
+): ReadonlyMap<string, ReadonlyMap<string, number>> {
+  const counts = new Map<string, Map<string, number>>();
+  for (const { range, reason } of waiting()) {
+    const label = labelOf(range);
+    const reasons = counts.get(label) ?? new Map<string, number>();
+    counts.set(label, reasons.set(reason, (reasons.get(reason) ?? 0) + 1));
+  }
+  return counts;
 }

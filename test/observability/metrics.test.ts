@@ -56,6 +56,10 @@ test('the cluster’s node ports in use, and how long each cache has heard nothi
   expect(text).toContain('nodeport_manager_cache_silence_seconds{name="services"} 1.5');
 });
 
+test('the node ports in use are absent until they are known: 0 would say that there are none', async () => {
+  expect(await page()).not.toMatch(/^nodeport_manager_node_port_range_used_ports /m);
+});
+
 test("the size of the apiserver's own range is absent while it is unknown", async () => {
   expect(await page()).not.toMatch(/^nodeport_manager_node_port_range_ports /m);
   expect(await page({ nodePortRangeSize: () => 2_768 })).toMatch(
