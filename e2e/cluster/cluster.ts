@@ -57,6 +57,9 @@ export interface Cluster {
   /** Starts it again on the same port and data; resolves when it is ready. */
   startApiserver(): Promise<void>;
   restartApiserver(): Promise<void>;
+  /** Ends etcd with SIGKILL. An apiserver that runs beside it waits for it. */
+  stopEtcd(): Promise<void>;
+  startEtcd(): Promise<void>;
   /** Ends both and removes the folder. Happens by itself when this process ends, however it ends. */
   stop(): Promise<void>;
 }
@@ -97,7 +100,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     await mkdir(join(dir, 'certs'));
     await writeTokens(dir, tokens);
     await writeServiceAccountKeys(dir);
-    const etcd = await startDaemon(programs.etcd, etcdArgs(dir), dir, join(dir, 'etcd.log'), guard);
+    const etcd = await startEtcd({ dir, guard, programs });
     const flags = options.apiserverFlags ?? [];
     const running: Running = {
       dir,
@@ -117,6 +120,10 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
     await guard.finish();
     throw error;
   }
+}
+
+function startEtcd({ dir, guard, programs }: Pick<Running, 'dir' | 'guard' | 'programs'>): Promise<Daemon> {
+  return startDaemon(programs.etcd, etcdArgs(dir), dir, join(dir, 'etcd.log'), guard);
 }
 
 /** Between choosing a port and binding it anybody may take it: then another is chosen. */
@@ -165,7 +172,7 @@ async function stop({ guard, etcd, apiserver, dir }: Running): Promise<void> {
 }
 
 function clusterOf(running: Running, version: string): Cluster {
-  const { dir, programs, tokens, etcd, guard, nodePortRange } = running;
+  const { dir, programs, tokens, guard, nodePortRange } = running;
   const start = async () => void (await startApiserver(running));
   let stopped: Promise<void> | undefined;
   return {
@@ -177,13 +184,17 @@ function clusterOf(running: Running, version: string): Cluster {
     caFile: caFileIn(dir),
     kubeconfig: (user) => kubeconfigPath(dir, user),
     token: (user) => tokens[user],
-    pids: () => ({ etcd: etcd.pid, apiserver: running.apiserver?.pid, guard: guard.pid }),
+    pids: () => ({ etcd: running.etcd.pid, apiserver: running.apiserver?.pid, guard: guard.pid }),
     kubectl: (args, options) => runKubectl(programs.kubectl, dir, args, options),
     stopApiserver: (signal) => stopApiserver(running, signal),
     startApiserver: start,
     restartApiserver: async () => {
       await stopApiserver(running);
       await start();
+    },
+    stopEtcd: () => running.etcd.end('SIGKILL'),
+    startEtcd: async () => {
+      running.etcd = await startEtcd(running);
     },
     stop: () => (stopped ??= stop(running)),
   };

@@ -24,6 +24,7 @@ export interface Checker {
   /** The latest revision of the Service; `key`: namespace/name. */
   service(key: string): Service | undefined;
   services(): Service[];
+  ranges(): PortRange[];
   /** Every revision of the Service, with when it arrived. */
   revisions(key: string): { object: Service; at: number }[];
   /** The table's entries now, by number; what does not parse is left out. */
@@ -44,7 +45,11 @@ const SOURCES = {
   Namespace: '/api/v1/namespaces',
 } as const;
 
-export async function startChecker(cluster: Cluster): Promise<Checker> {
+/** `written`: the resourceVersions that the controller wrote; default: what the apiserver's audit log says. */
+export async function startChecker(
+  cluster: Cluster,
+  written = async () => (await writesOf(cluster)).map(({ resourceVersion }) => resourceVersion),
+): Promise<Checker> {
   const client = createClient(cluster);
   const stop = new AbortController();
   const history: Recorded[] = [];
@@ -72,6 +77,7 @@ export async function startChecker(cluster: Cluster): Promise<Checker> {
   return {
     service: (key) => services().find((object) => keyOf(object) === key),
     services,
+    ranges: () => [...latest.values()].flatMap((r) => (r.kind === 'PortRange' ? [r.object] : [])),
     revisions: (key) =>
       history.flatMap((r) =>
         r.kind === 'Service' && !r.deleted && keyOf(r.object) === key ? [{ object: r.object, at: r.at }] : [],
@@ -82,7 +88,7 @@ export async function startChecker(cluster: Cluster): Promise<Checker> {
       eventually(() => expect(tableOfHeld(table())).toEqual(heldByServices(services()))),
     async verify() {
       await eventually(async () => expect(state()).toEqual(await listed(client)));
-      const ours = new Set((await writesOf(cluster)).map(({ resourceVersion }) => resourceVersion));
+      const ours = new Set(await written());
       expect(judge(history, ({ object }) => ours.has(object.metadata.resourceVersion))).toEqual([]);
     },
     async close() {

@@ -9,9 +9,17 @@ import type { SimObject } from './apiserver.ts';
 import type { JsonObject } from './patches.ts';
 import type { Simulation } from './simulation.ts';
 
+/** Where steps are carried out, in the order in which they are asked for: the simulation, or a real cluster. */
+export interface Stage
+  extends Pick<Simulation, 'namespace' | 'range' | 'service' | 'edit' | 'remove' | 'elapse'> {
+  request(method: string, path: string, body?: object): unknown;
+  /** As they are before the step. */
+  services(): readonly object[];
+}
+
 export interface Step {
   readonly name: string;
-  run(sim: Simulation): void | Promise<void>;
+  run(on: Stage): void | Promise<void>;
 }
 
 const ports = (...numbers: number[]): { name: string; port: number }[] =>
@@ -33,7 +41,7 @@ const WAYS_TO_ASK: readonly Step['run'][] = [
     }),
   (sim) => sim.service('a/list', { range: 'shared,team-a' }),
   (sim) =>
-    sim.service('a/pinned', { range: 'team-a', ports: [{ name: 'http', port: 80, nodePort: 30_222 }] }),
+    sim.service('a/pinned', { range: 'team-a', ports: [{ name: 'http', port: 80, nodePort: 30_122 }] }),
   (sim) => sim.service('a/taken', { range: 'team-a', annotations: wants('30002') }),
   (sim) =>
     sim.service('a/voip', { range: 'auto', type: 'LoadBalancer', spec: { externalTrafficPolicy: 'Local' } }),
@@ -137,12 +145,12 @@ export const STEPS: readonly Step[] = [
   },
 ];
 
-function edit(sim: Simulation, range: string, spec: object): void {
+function edit(sim: Stage, range: string, spec: object): void {
   sim.request('PATCH', `${RANGES}/${range}`, { spec });
 }
 
-function lowestFree(sim: Simulation, from: number): number {
-  const used = new Set(sim.services().flatMap((object) => numbersOf(object as unknown as Service)));
+function lowestFree(sim: Stage, from: number): number {
+  const used = new Set(sim.services().flatMap((object) => numbersOf(object as Service)));
   let port = from;
   while (used.has(port)) port += 1;
   return port;

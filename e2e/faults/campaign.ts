@@ -1,0 +1,222 @@
+/**
+ * Histories under faults on real processes. A seed says which one or two kinds of faults, which requests, watches and
+ * pauses they strike, and how the people of the scenario hurry through it. When the faults are over, every promise must
+ * have been kept and all must be well again.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect } from 'vitest';
+import { randomFrom } from '../../test/simulation/simulation.ts';
+import { ALONE } from '../support/controller.ts';
+import { eventually } from '../support/eventually.ts';
+import type { Arena, History } from './arena.ts';
+import { type Kind, KINDS, NEEDS, type Pause } from './kinds.ts';
+import { nameOf, type Passing } from './passing.ts';
+import type { Faults } from './proxy.ts';
+import { STEPS } from './scenario.ts';
+import { snatching } from './snatch.ts';
+import { differences, stateOf } from './state.ts';
+
+export interface Plan {
+  readonly seed: number;
+  readonly kinds: readonly string[];
+  /** What is silent or hangs breaks when the faults are over; else only its client's patience ends it. */
+  readonly isMended: boolean;
+}
+
+/** The first seeds have one kind each, those after them two. */
+export function planOf(seed: number): Plan {
+  const names = Object.keys(KINDS);
+  const at = (i: number): string => names[i % names.length] ?? '';
+  const random = randomFrom(seed * 31 + 7);
+  const second = at(Math.floor(random() * names.length));
+  const drawn = seed < names.length ? [at(seed)] : [at(seed), second];
+  const kinds = [...new Set(drawn.flatMap((name) => [name, ...(NEEDS[name] ?? [])]))];
+  return { seed, kinds, isMended: random() < 0.75 };
+}
+
+const MANY = { request: 'requests', write: 'writes', watch: 'watches', pause: 'pauses' } as const;
+
+/** In plain words. */
+export function describePlan({ seed, kinds, isMended }: Plan): string {
+  const often = kinds.map((name) => {
+    const { per, odds, most } = KINDS[name] as Kind;
+    return `${name} (${Math.round(odds * 100)} of 100 ${MANY[per]}${most === undefined ? '' : `, at most ${most}`})`;
+  });
+  return `SEED=${seed}: ${often.join('; ')}; what hangs ${isMended ? 'breaks' : 'goes on hanging'} afterwards`;
+}
+
+export interface Outcome {
+  /** What struck, in its order. */
+  readonly struck: readonly string[];
+  /** What a person would need to hear; empty: all is well. */
+  readonly complaints: readonly string[];
+}
+
+const RESYNC_MS = 5_000;
+const FLAGS = ['--seed=1', `--resync-period=${RESYNC_MS}ms`];
+const SHORT_LEASE = [
+  '--leader-elect-lease-duration=3s',
+  '--leader-elect-renew-deadline=2s',
+  '--leader-elect-retry-period=300ms',
+];
+/** A watch that is silent for good is noticed after 90 s, and then the resync has its turn. */
+const WELL_WITHIN_MS = 150_000;
+
+export async function playPlan(arena: Arena, plan: Plan): Promise<Outcome> {
+  const withTwo = plan.kinds.includes('two leaders');
+  const flags = [...FLAGS, ...(withTwo ? SHORT_LEASE : ALONE)];
+  const history = await arena.begin({ flags, isTolerant: true });
+  const random = randomFrom(plan.seed * 7 + 3);
+  const strikes = createStrikes(plan, history);
+  try {
+    await history.start();
+    if (withTwo) await history.start();
+    for (const step of STEPS) {
+      arena.proxy.play(strikes.faults(snatching(arena.client, step)));
+      await history.play(step);
+      await sleep(random() < 0.2 ? 1_000 * random() : 200 * random());
+      await strikes.pause();
+    }
+    arena.proxy.play({});
+    if (plan.isMended) arena.proxy.mend();
+    return { struck: strikes.struck, complaints: await complaintsAbout(history) };
+  } catch (error) {
+    return { struck: strikes.struck, complaints: [String(error)] };
+  } finally {
+    await history.end();
+  }
+}
+
+interface Strikes {
+  readonly struck: readonly string[];
+  faults(also: NonNullable<Faults['onWrite']>): Faults;
+  pause(): Promise<void>;
+}
+
+function createStrikes({ seed, kinds }: Plan, history: History): Strikes {
+  const struck: string[] = [];
+  const counts = new Map<string, number>();
+  const pauseState: Pause = { history, snapshots: [] };
+
+  /** The kinds that strike this time, each with its own chance. */
+  function* striking<P extends Kind['per']>(
+    per: P,
+    what: string,
+  ): Generator<[Extract<Kind, { per: P }>, () => number, string]> {
+    for (const name of kinds) {
+      const kind = KINDS[name];
+      if (kind?.per !== per) continue;
+      const times = count(`${name}: ${what}`);
+      const random = randomFrom(hashOf(`${seed} ${name} ${what} ${times}`));
+      if (random() >= kind.odds || (counts.get(name) ?? 0) >= (kind.most ?? Number.POSITIVE_INFINITY))
+        continue;
+      yield [kind as Extract<Kind, { per: P }>, random, name];
+    }
+  }
+  const count = (what: string): number => {
+    counts.set(what, (counts.get(what) ?? 0) + 1);
+    return counts.get(what) ?? 0;
+  };
+  const strike = (name: string, what: string): void => {
+    count(name);
+    struck.push(`${name}: ${what}`);
+  };
+
+  return {
+    struck,
+    faults: (also) => ({
+      onRequest(passing: Passing) {
+        const what = nameOf(passing);
+        for (const [kind, random, name] of striking('request', what)) {
+          const fault = kind.strike(random, passing);
+          if (fault === undefined) continue;
+          strike(name, what);
+          return fault;
+        }
+        return undefined;
+      },
+      onWatch(passing) {
+        const what = nameOf(passing);
+        for (const [kind, random, name] of striking('watch', what)) {
+          strike(name, what);
+          return kind.strike(random);
+        }
+        return undefined;
+      },
+      async onWrite(now, passing) {
+        await also(now, passing);
+        const what = nameOf(passing);
+        for (const [kind, random, name] of striking('write', `${what} (${now})`)) {
+          if (kind.moment !== now) continue;
+          strike(name, what);
+          await kind.strike(random, passing, history);
+        }
+      },
+    }),
+    async pause() {
+      for (const [kind, random, name] of striking('pause', 'pause')) {
+        strike(name, 'between two steps');
+        await kind.strike(random, pauseState);
+      }
+    },
+  };
+}
+
+/** FNV-1a. */
+function hashOf(text: string): number {
+  let hash = 0x81_1c_9d_c5;
+  for (const character of text) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01_00_01_93);
+  return hash >>> 0;
+}
+
+/** Waits until all is well, and says what is not. Then a fresh start must find nothing to do. */
+async function complaintsAbout(history: History): Promise<string[]> {
+  const complaints: string[] = [];
+  const { proxy } = history.arena;
+  const hear = async (what: string, run: () => Promise<unknown>): Promise<void> => {
+    try {
+      await run();
+    } catch (error) {
+      // The judge's sentences, which the error itself only counts.
+      const { actual } = error as { actual?: unknown };
+      complaints.push(
+        ...(Array.isArray(actual) ? actual : [error]).map((each) => `${what}: ${String(each)}`),
+      );
+    }
+  };
+  await hear('Converges', () => isWell(history));
+  await hear('Judge', () => history.checker().verify());
+  const before = stateOf(history.checker());
+  const writes = proxy.answered.length;
+  await history.kill();
+  await history.start();
+  await hear('A fresh start', async () => {
+    await history.present().ready();
+    await history.rests(1_000);
+    await history.checker().verify();
+    const differs = differences(before, stateOf(history.checker()));
+    complaints.push(...differs.map((line) => `A fresh start comes to another state: ${line}`));
+    const toServices = proxy.answered.slice(writes).filter(({ resource }) => resource.startsWith('services'));
+    complaints.push(...toServices.map(({ write }) => `A fresh start writes to a Service: ${write}`));
+  });
+  const unexpected = history.ends.filter((end) => !/another leader|lease|barrier/.test(end));
+  for (const end of unexpected) complaints.push(`A process ended by itself: ${end}`);
+  return complaints;
+}
+
+async function isWell(history: History): Promise<void> {
+  const over = Date.now();
+  const end = performance.now() + WELL_WITHIN_MS;
+  // Everything has been looked at once more since.
+  await eventually(async () => {
+    const synced: number[] = [];
+    for (const each of history.running()) {
+      const metrics = await each.metrics();
+      synced.push(metrics.get('nodeport_manager_last_sync_timestamp_seconds') ?? 0);
+      expect(metrics.get('workqueue_depth{name="services"}'), 'keys ready').toBe(0);
+    }
+    expect(Math.max(...synced), 'the last resync').toBeGreaterThan(over / 1_000);
+  }, WELL_WITHIN_MS);
+  await eventually(() => history.checker().untilTableIsTrue(), Math.max(1_000, end - performance.now()));
+  await history.rests(1_200, Math.max(5_000, end - performance.now()));
+}
