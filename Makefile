@@ -49,10 +49,11 @@ test: check build ## every test: unit, and end to end on a real kube-apiserver
 unit: deps ## the tests that need no control plane
 	vitest run --project unit
 
-test-long: build ## properties and faults over 10,000 histories each, 200 of real processes, kills around every write; RUNS=, SEED=
+test-long: build ## properties and faults over 10,000 histories each, 200 of real processes, kills around every write, 5,000 Services at once; RUNS=, SEED=
 	RUNS=$(or $(RUNS),10000) vitest run --project unit property simulation/faults
 	SEED=$(or $(SEED),0) RUNS=$(or $(RUNS),200) vitest run --project e2e e2e/faults/campaign
 	AT=$(or $(AT),all) vitest run --project e2e e2e/faults/crashes
+	SERVICES=5000 vitest run --project e2e e2e/overload/burst
 
 mutants: deps ## deliberate defects, each of which named tests must notice
 	@node scripts/mutants.ts
