@@ -19,6 +19,7 @@ import type { Clock, Millis } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { ReflectorObserver } from '../kube/reflector.ts';
 import type { Store } from '../kube/store.ts';
+import { createThrottle } from '../kube/throttle.ts';
 import type { Transport } from '../kube/transport.ts';
 import { createWorkqueue, type WorkqueueObserver } from '../kube/workqueue.ts';
 import { has, type PortSet, sizeOf } from '../ports/portSet.ts';
@@ -34,6 +35,13 @@ import { createRangeStatusWriter } from './rangeStatus.ts';
 import { ownersNotShown, resyncEvery } from './repair.ts';
 import { createSettler } from './settle.ts';
 import type { Waiting } from './waiting.ts';
+
+/**
+ * How often an edit of PortRanges or Namespaces makes all whom it concerns be looked at again: who edits one all the time
+ * is not followed with a write to each of a thousand holders every time. What is decided is decided from the latest.
+ */
+const LOOK_AGAIN_EVERY: Millis = 1_000;
+const EVERYWHERE = '*';
 
 export interface ControllerObserver {
   readonly audit: AuditObserver;
@@ -129,10 +137,18 @@ export function createController(options: ControllerOptions): Controller {
     portRanges,
     () => nodePorts.get(),
     () => {
-      touchAll(services.values());
+      lookAgainIn(EVERYWHERE);
       status.touch(ranges.get().keys());
     },
   );
+  /** Names of Namespaces whose Services may be decided otherwise now. */
+  const outdated = new Set<string>();
+  const lookAgain = createThrottle(clock, LOOK_AGAIN_EVERY, () => {
+    const isConcerned = ({ namespace }: ServiceView): boolean =>
+      outdated.has(EVERYWHERE) || outdated.has(namespace);
+    touchAll([...services.values()].filter(isConcerned));
+    outdated.clear();
+  });
 
   const queue = createWorkqueue({ clock, random, observer: observer.workqueue });
   const writes = new PQueue({ concurrency: options.concurrency });
@@ -234,9 +250,13 @@ export function createController(options: ControllerOptions): Controller {
   });
   namespaces.subscribe(({ before, after }) => {
     const name = (after ?? before)?.key;
-    if (ledger !== undefined && changesAdmission(before, after))
-      touchAll([...services.values()].filter(({ namespace }) => namespace === name));
+    if (ledger !== undefined && name !== undefined && changesAdmission(before, after)) lookAgainIn(name);
   });
+
+  function lookAgainIn(namespace: string): void {
+    outdated.add(namespace);
+    lookAgain.ask();
+  }
 
   function onRollback(): void {
     log.warn({}, 'the apiserver went back in time (a restored etcd?): everything is read again');
@@ -315,6 +335,7 @@ export function createController(options: ControllerOptions): Controller {
     mandate = await options.mandate(signal);
     if (mandate !== undefined) await lead(signal);
     await watching;
+    lookAgain.cancel();
     status.close();
     journal.close();
     await events.flush();
