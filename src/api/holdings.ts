@@ -12,7 +12,7 @@ export interface Holdings {
   readonly range: string;
 }
 
-const FORM = /^holds ((?:\S+ \d{1,5})(?:, \S+ \d{1,5})*) (from|outside) ([a-z0-9]\S*)/;
+const FORM = /^holds ((?:[^\s,]+ \d{1,5})(?:, [^\s,]+ \d{1,5})*) (from|outside) ([a-z0-9]\S*)/;
 
 /** `http 30100, dns 30053`: each number once, under the first port that has it. */
 export function namedNumbers(ports: readonly (readonly [ServicePort, Port])[]): string {

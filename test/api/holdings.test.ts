@@ -112,6 +112,13 @@ describe('what a condition says that a Service holds', () => {
     );
   });
 
+  test.each(['holds a, 30100 from r', 'holds , 30100 from r', 'holds http 30100, a, 30101 from r'])(
+    'a forged list, %j, says nothing',
+    (message) => {
+      expect(readHoldings(message)).toBeUndefined();
+    },
+  );
+
   test('any text at all: never throws, never a number that is not one', () => {
     const pieces = fc.constantFrom(
       'holds ',
