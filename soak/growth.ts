@@ -6,8 +6,11 @@ export interface Point {
   readonly value: number;
 }
 
-/** Long enough to hold several collections under a steady load, short enough for some ten in half a run. */
-const FLOOR_S = 30;
+/**
+ * Long enough to hold a collection of all of the heap, and one of the quiet times in which idle connections are closed;
+ * short enough for several in half a run.
+ */
+const FLOOR_S = 120;
 
 /** The lowest point of each window. */
 export function floorsOf(points: readonly Point[], windowS = FLOOR_S): Point[] {

@@ -60,16 +60,18 @@ async function socketsOf(pid: number): Promise<number> {
 }
 
 /**
- * What a process may grow by while it is judged, half the run. V8 and malloc keep what a burst needed, and RSS of a
- * process under a steady load was seen to wander by some 3 MB in ten minutes; a leak of one projected Service (2 KB) for
- * each that comes and goes is 5 MB in that time at four a second. Smaller leaks are found by counting what
- * collections hold (test/simulation/memory.test.ts).
+ * What a process may grow by while it is judged, nearly half the run.
+ *
+ * heap: its floor was seen to wander by 4 MB in a quarter of an hour, with the number of Services; 3 KB kept of each that
+ *   goes, four a second, would be 9 MB.
+ * rss: never given back after a burst, so each higher peak of the heap raises it for good: 7 MB in steps were seen, while
+ *   the floor of the heap was flat. It is here for what is not in the heap.
+ * sockets: a pool of 48; half of its floor may be in use when the load never pauses.
  */
 const TOLERANCES: Readonly<Record<'rss' | 'heap' | 'sockets', Tolerance>> = {
-  rss: { share: 0.05, amount: 5 },
-  heap: { share: 0.08, amount: 3 },
-  // Connections of a pool are opened by a burst and kept for a while: the floor must come back.
-  sockets: { share: 0, amount: 3 },
+  heap: { share: 0.1, amount: 6 },
+  rss: { share: 0.1, amount: 10 },
+  sockets: { share: 0, amount: 8 },
 };
 
 /** Of every process that lived through all of the time from `since`. */

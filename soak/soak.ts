@@ -2,7 +2,7 @@
  * Half an hour of an ordinary bad day: people come and go all the time, something goes wrong every half minute, and
  * now and then nothing happens at all, so that it can be seen whether everything rests and fits together.
  *
- *   SOAK_MINUTES=30  how long; the second half has no faults that end a process, and its memory is judged there
+ *   SOAK_MINUTES=30  how long; after two fifths of it no fault ends a process any more, so that its memory can be judged
  *   SEED=            what people do and which faults strike (when exactly, the machine decides)
  */
 import { copyFile, mkdir, readdir, writeFile } from 'node:fs/promises';
@@ -20,6 +20,9 @@ import { asCsv, complaintsAboutGrowth, rateOf, type Sample, sampleOf, tableOf } 
 
 const MINUTES = Number(process.env['SOAK_MINUTES'] ?? 30);
 const SEED = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+/** Shares of the run. A process that was started last has time to warm up before its memory is judged. */
+const DEADLY_UNTIL = 0.4;
+const JUDGED_FROM = 0.55;
 const SAMPLE_EVERY_MS = 5_000;
 const QUIET_EVERY_S = 180;
 /** Before that a process is still warming up: V8 has not collected its old generation once. */
@@ -97,7 +100,7 @@ async function live(stage: Stage, seconds: () => number): Promise<void> {
   people.work();
   while (seconds() < total) {
     await sleep(10_000 + random() * 20_000);
-    say(await strike(stage, seconds() < total / 2 - 60));
+    say(await strike(stage, seconds() < DEADLY_UNTIL * total));
     if (seconds() < quietAt) continue;
     await untilAtRest(stage, say);
     quietAt = seconds() + QUIET_EVERY_S;
@@ -136,7 +139,7 @@ test(
       stage.record.judge(true);
       complaints.push(...stage.record.violations);
       if (MINUTES >= GROWTH_FROM_MINUTES)
-        complaints.push(...complaintsAboutGrowth(samples, (MINUTES * 60) / 2));
+        complaints.push(...complaintsAboutGrowth(samples, JUDGED_FROM * MINUTES * 60));
       console.info(`\n${tableOf(samples, notes)}\n`);
       console.info(
         `${stage.record.revisions()} revisions judged; ${rateOf(samples, 'requests').toFixed(1)} requests a second, ` +
