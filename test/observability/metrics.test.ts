@@ -116,6 +116,18 @@ test('the series of a PortRange that is deleted are gone, and begin at 0 when it
   expect(await about()).toContain('nodeport_manager_allocations_total{range="brief",outcome="assigned"} 0');
 });
 
+test('each scrape tells what is so then, and writes labels as Prometheus reads them', async () => {
+  const name = 'a"b\\c\nd';
+  let free = 5;
+  const metrics = createMetrics();
+  metrics.watch(source({ ranges: () => new Set([name]), usage: () => [[name, { ...COUNTS, free }]] }));
+  for (; free > 2; free -= 1) {
+    const text = await metrics.registry.metrics();
+    expect(text).toContain(`nodeport_manager_range_free_ports{range="a\\"b\\\\c\\nd"} ${free}\n`);
+    await setImmediate();
+  }
+});
+
 test('buckets of the time to a port reach from milliseconds to minutes', async () => {
   const text = await page();
   for (const le of ['0.005', '60', '600']) {
