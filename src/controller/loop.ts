@@ -63,8 +63,8 @@ export interface LoopParts extends Surroundings {
   readonly explain: ((snapshot: Snapshot) => void) | undefined;
   /** Numbers whose holding changed: their ranges are counted again. */
   readonly onTouched: (ports: ReadonlySet<Port>) => void;
-  /** The apiserver refused numbers: its words may tell the range of those that it gives. */
-  readonly onRefusal: (error: KubeError) => void;
+  /** The apiserver refused numbers: whether its words tell the range of those that it gives, and we go by that. */
+  readonly onRefusal: (error: KubeError) => boolean;
   /** Who waits changed, for these ranges. */
   readonly onWaiting: (ranges: readonly string[]) => void;
 }
@@ -288,8 +288,11 @@ export function createLoop(parts: LoopParts): Loop {
       return queue.done(key);
     }
     if (outcome.result === 'refused') {
-      for (const port of outcome.ports) of.refused(service.uid, port, clock.now());
-      parts.onRefusal(outcome.error);
+      const isLearned = parts.onRefusal(outcome.error);
+      // An objection that is not about who has the number, and that nothing is learned from, is the Service's alone: it keeps
+      // the reservation and tries that again, instead of one number after the other.
+      if (outcome.taken || isLearned)
+        for (const port of outcome.ports) of.refused(service.uid, port, clock.now());
       if (!outcome.taken) return refuseFor(service, outcome.error.message);
       // Another number is another matter: no backoff but the pause of each number that was refused.
       queue.forget(key);

@@ -17,8 +17,8 @@ export interface NodePortRange {
   get(): PortSet | undefined;
   /** Asks the apiserver, unless a flag has told. Never rejects: not knowing is no fault. */
   discover(): Promise<void>;
-  /** Reads the range from the apiserver's refusal, if it names one. */
-  learn(error: KubeError): void;
+  /** Reads the range from the apiserver's refusal; whether it names one and no flag has told another. */
+  learn(error: KubeError): boolean;
 }
 
 export function createNodePortRange(parts: {
@@ -59,7 +59,10 @@ export function createNodePortRange(parts: {
     },
     learn(error) {
       const texts = [error.message, ...error.causes.map(({ message }) => message)];
-      set(/range of valid ports is (\d+-\d+)/.exec(texts.join(' '))?.[1], 'a refusal');
+      const text = /range of valid ports is (\d+-\d+)/.exec(texts.join(' '))?.[1];
+      if (text === undefined) return false;
+      set(text, 'a refusal');
+      return told === undefined;
     },
   };
 }

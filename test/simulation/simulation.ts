@@ -51,6 +51,8 @@ export interface SimulationOptions {
   readonly seed: number;
   /** The apiserver's own range. */
   readonly nodePorts?: NodePortRange;
+  /** What the controller's flag says of it. */
+  readonly told?: string;
   readonly concurrency?: number;
   readonly faults?: Faults;
   /** They are told what the controller does, and read what it knows. */
@@ -172,6 +174,7 @@ export function createSimulation(options: SimulationOptions): Simulation {
       log,
       metrics: options.metrics,
       onLog,
+      told: options.told,
       identity: `sim_${processes}`,
       onFatal: die,
     });
@@ -262,6 +265,7 @@ function assemble(parts: {
   log: string[];
   metrics: Metrics | undefined;
   onLog: SimulationOptions['onLog'];
+  told: string | undefined;
   onFatal: (message: string) => void;
 }): Controller {
   const { network: wire, clock, random, identity, concurrency, metrics, onFatal } = parts;
@@ -285,7 +289,7 @@ function assemble(parts: {
     concurrency,
     resyncPeriod: 600_000,
     seed: '',
-    nodePortRange: undefined,
+    nodePortRange: parts.told,
     transport,
     events: createEventRecorder({
       transport,
