@@ -129,9 +129,11 @@ describe('release', () => {
     const d = desk();
     const web = d.see(service(['http:80 31000']));
     d.fold(web);
+    const reserved = { by: 'reservation', owner: { key: 'a/web', uid: 'uid-web' } };
     d.see({ ...web, resourceVersion: '2' });
+    expect(d.ledger.holding(30_100)).toEqual(reserved);
     d.fold(web);
-    expect(d.ledger.holding(30_100)).toEqual({ by: 'reservation', owner: { key: 'a/web', uid: 'uid-web' } });
+    expect(d.ledger.holding(30_100)).toEqual(reserved);
   });
 
   test('whereabouts #176: a Service seen under a new UID is somebody else', () => {

@@ -208,6 +208,22 @@ describe('credentials', () => {
     expect(await runs()).toBe(3);
   });
 
+  test('files are read again after ten seconds, not for every request (client-node: for every request)', async () => {
+    const home = directory();
+    const ca = join(home, 'ca.crt');
+    writeFileSync(ca, selfSigned.cert);
+    const path = kubeconfig({ cluster: { 'certificate-authority': 'ca.crt' } }, join(home, 'config'));
+    const clock = manualClock();
+    const { authorize } = await loadConnection({ kubeconfig: path, clock });
+    const headers = async (): Promise<object> => authorize();
+    expect(await headers()).toEqual({});
+    rmSync(ca);
+    clock.advance(9_999);
+    expect(await headers()).toEqual({});
+    clock.advance(1);
+    await expect(headers()).rejects.toThrow('ca.crt');
+  });
+
   test('a plugin that fails says so', async () => {
     const exec = {
       command: process.execPath,

@@ -131,7 +131,14 @@ export function recordChanges(store: WritableStore<Thing>): string[] {
   return changes;
 }
 
+/** Below the time that a test has: one that fails shall say why, and end. */
+const LONGEST_MS = 15_000;
+
 /** Waits for what does not depend on the manual clock: sockets and promises. */
 export async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+  const deadline = performance.now() + LONGEST_MS;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`does not come to hold: ${condition.toString()}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }

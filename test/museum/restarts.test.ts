@@ -250,6 +250,8 @@ describe('a large cluster', () => {
     sim.service('a/one-more', { range: 'r' });
     await sim.rest();
     expect([...table(sim)].map(([port, { service }]) => `${port} ${service}`)).toEqual(before);
+    // Read whole, not mended: nothing was copied aside.
+    expect(sim.list(MAPS)).toHaveLength(1);
     expect(told(sim, 'a/one-more')?.reason).toBe('RangeExhausted');
   });
 });

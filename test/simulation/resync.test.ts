@@ -91,3 +91,25 @@ test('a number that a former leader reserves in the very moment of our write sta
   const written = ourWrites(sim, 'services').map(({ object }) => JSON.stringify(object?.['spec']));
   expect(written.filter((spec) => spec.includes('30001'))).toEqual([]);
 });
+
+test('no Service is given a number before the table has answered, however long that takes', async () => {
+  const order: string[] = [];
+  const sim = createSimulation({
+    seed: 65,
+    faults: {
+      onRequest: ({ method, path }) =>
+        method !== 'GET' && path.startsWith(MAPS) ? { at: 'before', do: 'slow', ms: 3_000 } : undefined,
+      onWrite(moment, { path }) {
+        if (moment === 'after' && path.startsWith(MAPS)) order.push('table');
+        if (moment === 'before' && path.includes('/services/web?')) order.push('Service');
+      },
+    },
+  });
+  sim.namespace('a');
+  sim.range('r', 30_000, 30_009);
+  sim.start();
+  await sim.elapse(20_000);
+  sim.service('a/web', { range: 'r' });
+  await sim.elapse(20_000);
+  expect(order).toEqual(['table', 'Service']);
+});
