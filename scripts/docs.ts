@@ -95,7 +95,7 @@ function auditPage(): string {
     'Audit log',
     'Each time a number goes to a Service, or away from it, the log has one line of level info (a number that the apiserver ' +
       'refused: warn), which has the field `audit`. With `jq`, everything that happened to port 30100:',
-    '```sh\nkubectl logs -n nodeport-manager-system deployment/nodeport-manager |\n  ' +
+    '```sh\nkubectl logs -n nodeport-manager-system -l app.kubernetes.io/name=nodeport-manager --tail=-1 |\n  ' +
       "jq -c 'select(.audit and (.port == 30100 or .from == 30100))'\n```",
     table(['`audit`', 'What happened'], rowsOf(AUDITED)),
     table(['Field', 'What it says'], rowsOf(AUDIT_FIELDS)),

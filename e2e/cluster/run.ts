@@ -6,6 +6,8 @@ export type Progress = (line: string) => void;
 export interface RunOptions {
   cwd?: string;
   env?: NodeJS.ProcessEnv;
+  /** Ends the program, which then is an error. */
+  signal?: AbortSignal;
   /** Called with each line the program writes, on either stream. */
   onLine?: (line: string) => void;
 }
@@ -27,6 +29,7 @@ export function run(command: string, args: readonly string[], options: RunOption
     const child = spawn(command, args, {
       cwd: options.cwd,
       env: options.env ?? process.env,
+      signal: options.signal,
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const tail: string[] = [];
