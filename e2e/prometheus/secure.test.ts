@@ -74,6 +74,17 @@ async function scrape(
   return { status: statusCode, body: await body.text() };
 }
 
+/** How many TokenReviews the apiserver has answered. */
+async function reviewsOfTokens(): Promise<number> {
+  const { body } = await world().client.raw('GET', '/metrics');
+  const lines = body
+    .split('\n')
+    .filter(
+      (line) => line.startsWith('apiserver_request_total{') && line.includes('resource="tokenreviews"'),
+    );
+  return lines.reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0);
+}
+
 describe('who gets the metrics', () => {
   test('without a token: 401', async () => {
     expect((await scrape(leader)).status).toBe(401);
@@ -106,6 +117,13 @@ describe('who gets the metrics', () => {
         expect(body).toContain('nodeport_manager_range_capacity_ports');
       }
     }
+  });
+
+  test('twenty scrapes with one token are one question to the apiserver', async () => {
+    const token = await tokenOf('prometheus');
+    const before = await reviewsOfTokens();
+    for (let i = 0; i < 20; i += 1) expect((await scrape(leader, token)).status).toBe(200);
+    expect((await reviewsOfTokens()) - before).toBe(1);
   });
 
   test('probes need neither TLS nor a token; the metrics are not had without TLS', async () => {
