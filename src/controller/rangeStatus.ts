@@ -16,7 +16,7 @@ import type { PortRangeView } from './inputs.ts';
 import { isSameStatus, statusOf } from './portRangeStatus.ts';
 
 const STATUS_EVERY: Millis = 250;
-/** After a failure, doubled with each in a row. */
+/** After a failure, doubled with each in a row. STATUS_EVERY is, too, while all that fails is outdated. */
 const RETRY_AFTER: Millis = 1_000;
 const LONGEST_RETRY: Millis = 15_000;
 const WRITES_AT_ONCE = 8;
@@ -66,28 +66,29 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
     dirty.clear();
     isTouched = false;
     const usage = parts.usage(names);
-    let failed = false;
+    let retryAfter: Millis | undefined;
     for (let i = 0; i < names.length && !closed.signal.aborted; i += WRITES_AT_ONCE) {
       const results = await Promise.all(
         names.slice(i, i + WRITES_AT_ONCE).map((name) => write(name, usage.get(name))),
       );
-      failed ||= results.includes(false);
+      if (results.includes('failed')) retryAfter = RETRY_AFTER;
+      else if (results.includes('outdated')) retryAfter ??= STATUS_EVERY;
     }
     parts.onCounted();
     isWriting = false;
     isTouched ||= dirty.size > 0;
-    failures = failed ? failures + 1 : 0;
-    plan(failed ? Math.min(RETRY_AFTER * 2 ** (failures - 1), LONGEST_RETRY) : STATUS_EVERY);
+    failures = retryAfter === undefined ? 0 : failures + 1;
+    plan(retryAfter === undefined ? STATUS_EVERY : Math.min(retryAfter * 2 ** (failures - 1), LONGEST_RETRY));
   }
 
-  /** False: it failed, and is to be tried again. */
-  async function write(name: string, usage: Usage | undefined): Promise<boolean> {
+  /** But for 'done' it is to be tried again. */
+  async function write(name: string, usage: Usage | undefined): Promise<'done' | 'outdated' | 'failed'> {
     const view = parts.views.get(name);
     const range = parts.ranges().get(name);
     if (view === undefined || range === undefined || usage === undefined || range.uid !== view.uid)
-      return true;
+      return 'done';
     const status = statusOf(view, range, usage, parts.pending(name), clock.now());
-    if (isSameStatus(view.object.status, status)) return true;
+    if (isSameStatus(view.object.status, status)) return 'done';
     const body = { metadata: { resourceVersion: view.resourceVersion }, status };
     const path = `${portRangePath}/${name}/status`;
     try {
@@ -100,15 +101,15 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
         contentType,
       });
     } catch (error) {
-      if (isKubeError(error, 'NotFound')) return true;
+      if (isKubeError(error, 'NotFound')) return 'done';
       dirty.add(name);
-      // The watch is about to bring what it was changed to.
-      if (isKubeError(error, 'Conflict')) return true;
+      // The watch is about to bring what it was changed to; but it may be late.
+      if (isKubeError(error, 'Conflict')) return 'outdated';
       log.warn({ range: name, error: String(error) }, 'PortRange status not written');
-      return false;
+      return 'failed';
     }
     tell(view, status);
-    return true;
+    return 'done';
   }
 
   function tell(view: PortRangeView, status: PortRangeStatus): void {
