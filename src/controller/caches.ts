@@ -4,7 +4,13 @@ import { type RawService, type ServiceView, toServiceView } from '../api/service
 import type { NamespaceView } from '../allocation/types.ts';
 import type { Clock, Millis } from '../kube/clock.ts';
 import { createReflector, type Reflector, type ReflectorObserver } from '../kube/reflector.ts';
-import { createStore, type Store, type Stored, type WritableStore } from '../kube/store.ts';
+import {
+  compareResourceVersions,
+  createStore,
+  type Store,
+  type Stored,
+  type WritableStore,
+} from '../kube/store.ts';
 import type { KubeObject, Transport } from '../kube/transport.ts';
 import { type PortRangeView, toNamespaceView, toPortRangeView } from './inputs.ts';
 import { type BlockView, toBlockView } from './table.ts';
@@ -27,10 +33,15 @@ export interface Caches {
   followTable(signal: AbortSignal): Promise<void>;
   /** Lists anew whatever is followed; resolves when all of it was. */
   listAgain(): Promise<unknown>;
-  /** Resolves when all four were listed, and those anew that have lost touch with the apiserver meanwhile. */
+  /**
+   * Resolves when all four were listed; anew, those that were listed before: a watch may have been silent for a while
+   * without anybody noticing, and what a standby decides from would be older than the table that it takes over.
+   */
   refreshed(): Promise<unknown>;
   /** Resolves when all four were listed. */
   readonly synced: Promise<unknown>;
+  /** Whether what is known of the Services is not older than this revision. */
+  haveSeen(resourceVersion: string): boolean;
   /** Whether all but the table were listed. */
   areWarm(): boolean;
   /** By cache: ms since the apiserver last said anything about it. */
@@ -84,9 +95,11 @@ export function createCaches(options: {
     refreshed: () =>
       Promise.all([
         table.reflector.synced,
-        ...warm.map(({ reflector }) => (reflector.isDoubtful() ? reflector.listAgain() : reflector.synced)),
+        ...warm.map(({ reflector }) => (reflector.hasSynced() ? reflector.listAgain() : reflector.synced)),
       ]),
     synced: Promise.all([...warm, table].map(({ reflector }) => reflector.synced)),
+    haveSeen: (resourceVersion) =>
+      compareResourceVersions(services.reflector.resourceVersion(), resourceVersion) >= 0,
     areWarm: () => warm.every(({ reflector }) => reflector.hasSynced()),
     silences: () => watched.map(({ name, reflector }) => [name, reflector.silentFor()] as const),
     stale: () => watched.find(({ reflector }) => reflector.silentFor() > STALE_AFTER)?.name,

@@ -2,8 +2,9 @@
  * The parts of the controller put together, and the barrier that stands before the first decision:
  *
  *   it is our turn ──► table listed, and before that Services, Namespaces, PortRanges ──► every number in use is in the
- *     ledger ──► table entries on top ──► every block of the table carries our epoch ──► owners that are gone, then
- *     holders, then who names a number, then the rest by age
+ *     ledger ──► table entries on top ──► every block of the table carries our epoch ──► the Services are not older than
+ *     what the table had (else all is read again) ──► owners that are gone, then holders, then who names a number, then
+ *     the rest by age
  *
  * Until it is our turn only Services, Namespaces and PortRanges are watched: a standby has warm caches and writes nothing.
  * An apiserver that went back in time (a restored etcd) has everything listed anew and the barrier run again.
@@ -42,6 +43,12 @@ import type { Waiting } from './waiting.ts';
  */
 const LOOK_AGAIN_EVERY: Millis = 1_000;
 const EVERYWHERE = '*';
+
+/**
+ * How often in a row everything is read again because the Services are older than the table. Bounded: where each has an
+ * etcd of its own, their revisions tell nothing about each other.
+ */
+const MOST_OLD_LISTS = 8;
 
 export interface ControllerObserver {
   readonly audit: AuditObserver;
@@ -125,6 +132,8 @@ export function createController(options: ControllerOptions): Controller {
   let lastSync: Millis | undefined;
   let barriers: Promise<void> = Promise.resolve();
   let isBarrierNext = false;
+  /** Barriers in a row that found a list of Services older than the table. */
+  let tooOld = 0;
   let isStopping = false;
 
   const nodePorts = createNodePortRange({
@@ -301,6 +310,11 @@ export function createController(options: ControllerOptions): Controller {
     loop.follow(next);
     await journal.open();
     if (isStopping) return;
+    if (!caches.haveSeen(journal.newestFound()) && (tooOld += 1) <= MOST_OLD_LISTS) {
+      log.warn({}, 'the list of Services is older than the table: everything is read again');
+      return runBarrier(() => caches.listAgain());
+    }
+    tooOld = 0;
     loop.open();
     for (const key of ownersNotShown(services, next)) queue.add(key, { urgent: true });
     // All in one line: the order of this first time is everybody's, not each range's.
@@ -321,7 +335,8 @@ export function createController(options: ControllerOptions): Controller {
     const following = caches.followTable(signal);
     runBarrier(caches.refreshed);
     const parts = { clock, random, services, namespaces, ranges: ranges.get, queue, journal, onResync };
-    void resyncEvery(options.resyncPeriod, { ...parts, ledger: () => ledger }, signal);
+    const { listAgain } = caches;
+    void resyncEvery(options.resyncPeriod, { ...parts, ledger: () => ledger, listAgain }, signal);
     await following;
     isStopping = true;
     loop.pause();

@@ -87,6 +87,8 @@ export interface Journal {
    * Rejects when there is no right to an epoch any more.
    */
   open(): Promise<void>;
+  /** The newest revision of a block that was found and not written by us; '' when there is none. */
+  newestFound(): string;
   /** Writes entries (undefined: removes them). */
   write(changes: ReadonlyMap<Port, Entry | undefined>): Writing;
   /** Resolves when nothing is waiting to be written. */
@@ -113,8 +115,9 @@ export function createJournal(options: JournalOptions): Journal {
   const stop = new AbortController();
   const api = createTableApi({ transport, namespace, signal: stop.signal });
   let stamp = '';
-  /** The highest of what was loaded. */
+  /** The highest epoch of what was loaded. */
   let found = 0;
+  let newestFound = '';
   let raising = Promise.resolve();
   let whenIdle = Promise.withResolvers<void>();
   let working = 0;
@@ -130,6 +133,8 @@ export function createJournal(options: JournalOptions): Journal {
   /** Takes over what the server has, as the base of the next write. */
   function rebase(block: Block, view: BlockView | undefined): void {
     block.resourceVersion = view?.resourceVersion;
+    if (view !== undefined && compareResourceVersions(view.resourceVersion, newestFound) > 0)
+      newestFound = view.resourceVersion;
     if (view === undefined || isReadable(view)) return;
     block.unreadable = view;
     setDrift(block, true);
@@ -330,6 +335,7 @@ export function createJournal(options: JournalOptions): Journal {
       const entries: [Port, Entry][] = [];
       const unreadable: Port[] = [];
       found = epochOf(stamp);
+      newestFound = '';
       blocks.clear();
       newer.clear();
       for (const view of options.blocks.values()) {
@@ -370,6 +376,7 @@ export function createJournal(options: JournalOptions): Journal {
         Promise.all(Array.from(names, (name) => batches.get(name)?.done.promise ?? Promise.resolve()));
       return { all: done(batches.keys()), of: (ports) => done(new Set(Array.from(ports, blockNameOf))) };
     },
+    newestFound: () => newestFound,
     idle: () => (working === 0 ? Promise.resolve() : whenIdle.promise),
     check() {
       for (const block of blocks.values()) {

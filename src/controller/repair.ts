@@ -8,8 +8,8 @@ import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
 import type { Journal } from './journal.ts';
 
 /**
- * Resync: now and then everything is looked at again, as if it had just changed. In a healthy cluster it finds
- * nothing and writes nothing; it is the net under watches that lie and tables that people edit.
+ * Resync: now and then everything is listed and looked at again, as if it had just changed. In a healthy cluster it
+ * finds nothing and writes nothing; it is the net under watches that skip something and tables that people edit.
  */
 export async function resyncEvery(
   period: Millis,
@@ -20,6 +20,8 @@ export async function resyncEvery(
     queue: Workqueue;
     journal: Journal;
     ledger: () => Ledger | undefined;
+    /** Resolves when everything was listed anew; perhaps never after the signal. */
+    listAgain: () => Promise<unknown>;
     onResync: () => void;
   },
   signal: AbortSignal,
@@ -28,6 +30,7 @@ export async function resyncEvery(
     // Jittered, so that several controllers on one apiserver do not beat in time.
     await sleep(parts.clock, period * (0.9 + 0.2 * parts.random()), signal);
     if (signal.aborted) return;
+    await parts.listAgain();
     const ledger = parts.ledger();
     if (ledger === undefined) continue;
     ledger.forgetHistory(parts.clock.now());
