@@ -1,5 +1,5 @@
-import type { Logger } from 'pino';
 import { FIELD_MANAGER, NAME } from './api/names.ts';
+import type { Log } from './controller/audit.ts';
 import { electedBy, type Mandate, nextEpoch, selfAppointed } from './controller/mandate.ts';
 import type { Clock } from './kube/clock.ts';
 import { type Tenure, winLease } from './kube/lease.ts';
@@ -16,6 +16,11 @@ export interface Election {
   release(): Promise<void>;
 }
 
+type ElectionOptions = Pick<
+  Options,
+  'namespace' | 'leaderElectLeaseDuration' | 'leaderElectRenewDeadline' | 'leaderElectRetryPeriod'
+>;
+
 /** Without leader election it is always our turn. */
 export const noElection: Election = {
   mandate: async () => selfAppointed,
@@ -25,15 +30,16 @@ export const noElection: Election = {
 
 /** @param parts.onLost nobody may write any more, not even to finish what was begun */
 export function createElection(parts: {
-  readonly options: Options;
+  readonly options: ElectionOptions;
   readonly transport: Transport;
   readonly identity: string;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly random: () => number;
+  readonly log: Log;
   readonly leads: (name: string, leads: boolean) => void;
   readonly onLost: (why: string) => void;
 }): Election {
-  const { options, transport, identity, clock, log } = parts;
+  const { options, transport, identity, clock, random, log } = parts;
   let tenure: Tenure | undefined;
   parts.leads(NAME, false);
   const lease = {
@@ -46,7 +52,7 @@ export function createElection(parts: {
     renewDeadline: options.leaderElectRenewDeadline,
     retryPeriod: options.leaderElectRetryPeriod,
     clock,
-    random: Math.random,
+    random,
     annotate: nextEpoch(identity),
     observer: {
       leads(leads: boolean): void {

@@ -72,7 +72,16 @@ async function run(options: Options, log: Logger): Promise<number> {
     process.exit(1);
   };
   const election = options.leaderElect
-    ? createElection({ options, transport: own, identity, clock, log, leads: metrics.leads, onLost })
+    ? createElection({
+        options,
+        transport: own,
+        identity,
+        clock,
+        random: Math.random,
+        log,
+        leads: metrics.leads,
+        onLost,
+      })
     : noElection;
   const { mayWrite } = election;
   const transport = connect({ maxConnections: options.concurrency + OTHER_CONNECTIONS, mayWrite });

@@ -29,6 +29,7 @@ async function standing(found?: typeof OTHER): Promise<Elected> {
     transport: it.transport,
     identity: 'me',
     clock: it.clock,
+    random: Math.random,
     log: pino({ level: 'silent' }),
     leads: () => undefined,
     onLost: (why) => lost.push(why),

@@ -216,6 +216,43 @@ describe('the checker finds', () => {
     expect(verdictOn(...held, theirs(block({ 30100: { state: 'Released', uid: 'w' } })))).toEqual([]);
   });
 
+  test('nothing wrong with a release of what the owner lost meanwhile and got again by chance', () => {
+    const released = ours(block({ 30100: { state: 'Released', uid: 'w' } }));
+    const held = ours(block({ 30100: { state: 'Held', uid: 'w', service: 'a/w' } }));
+    expect(
+      verdictOn(theirs(web('w', 30100)), held, theirs(web('w', 1)), theirs(web('w', 30100)), released),
+    ).toEqual([]);
+  });
+
+  test('nothing wrong with a move of who has asked no more meanwhile', () => {
+    expect(
+      verdictOn(
+        segment,
+        theirs(web('w', 30100)),
+        ours(web('w', 30100, holds(30100))),
+        theirs(web('w', 30100, { ...holds(30100), range: 'none' })),
+        ours(web('w', 30100, { range: 'none' })),
+        theirs(web('w', 30100)),
+        ours(web('w', 30101)),
+      ),
+    ).toEqual([]);
+  });
+
+  test('a promise broken by the range as it was long ago, but not by how a late watch may still show it', () => {
+    const [then, since, now] = [30100, 30110, 30120].map((from, i) => ({
+      ...range({ ranges: [{ from, to: from + 9 }] }),
+      at: i * 1_000,
+    })) as [Recorded, Recorded, Recorded];
+    const told = { ...web('w', 30100, holds(30100)), at: 2_000 };
+    const written = [told, then, since, now].map((revision, i) => {
+      revision.object.metadata.resourceVersion = `${i === 0 ? 9 : i}`;
+      return revision;
+    });
+    const verdict = (viewsLag: number) => judge(written, (revision) => revision === told, viewsLag);
+    expect(verdict(999)).toEqual(['In segment: a/w (revision 9) is told to hold 30100 from r']);
+    expect(verdict(1_000)).toEqual([]);
+  });
+
   test('an entry that is no entry, or in the wrong block', () => {
     expect(verdictOn(ours(block({ 30100: '{"state":' })))).toEqual([
       'Table: nodeport-table-30000 was written with 30100: {"state":',

@@ -10,7 +10,8 @@
  *   No theft    no write of the controller to a Service that nothing reaches (no annotation of its own, no default of its
  *               Namespace, no Automatic PortRange) or that says none, nor to a number that another manager owns
  *   In segment  what a Service is told to hold `from` a range is on the Service and in that range
- *   One owner   the table never passes a number on, or to rest, while its owner lives and has it
+ *   One owner   the table never passes a number on while its owner lives and has it, nor to rest while it has had it
+ *               all the time
  */
 import type { Revision } from './follow.ts';
 import {
@@ -39,13 +40,19 @@ interface World {
   readonly holders: Map<number, Set<string>>;
   /** UID → number → our annotations when the Service was told to hold it. */
   readonly told: Map<string, Map<number, string>>;
-  /** The two latest specs of each PortRange: a decision may be one revision behind. */
-  readonly ranges: Map<string, RangeSpec[]>;
-  /** The two latest defaults of each Namespace. */
-  readonly defaults: Map<string, (string | undefined)[]>;
+  /** What each PortRange says, and said. */
+  readonly ranges: Map<string, Sayings<RangeSpec>>;
+  /** The default of each Namespace. */
+  readonly defaults: Map<string, Sayings<string | undefined>>;
+  readonly viewsLag: number;
   readonly table: Map<number, Entry>;
+  /** Numbers that the owner in the table has lost since it was written, perhaps to get them again by chance. */
+  readonly forfeited: Set<number>;
   readonly violations: string[];
 }
+
+/** What something said and until when (ms, as `Revision.at`), the latest first. */
+type Sayings<T> = readonly { readonly said: T; readonly until: number }[];
 
 /** Judges a history that comes in pieces. */
 export interface Judge {
@@ -55,14 +62,20 @@ export interface Judge {
   readonly violations: readonly string[];
 }
 
-export function startJudge(): Judge {
+/**
+ * @param viewsLag ms by which what a decision sees of PortRanges and Namespaces may be late; one revision behind it may
+ *   be always
+ */
+export function startJudge(viewsLag = 0): Judge {
   const world: World = {
     services: new Map(),
     holders: new Map(),
     told: new Map(),
     ranges: new Map(),
     defaults: new Map(),
+    viewsLag,
     table: new Map(),
+    forfeited: new Set(),
     violations: [],
   };
   return {
@@ -81,57 +94,71 @@ export function startJudge(): Judge {
   };
 }
 
-/** Every breach of the rules, as sentences; none: they held. `isOurs`: whether the controller wrote the revision. */
+/**
+ * Every breach of the rules, as sentences; none: they held.
+ * @param isOurs whether the controller wrote the revision
+ * @param viewsLag as for `startJudge`
+ */
 export function judge(
   history: readonly Recorded[],
   isOurs: (revision: Recorded) => boolean,
+  viewsLag?: number,
 ): readonly string[] {
-  const { hear, violations } = startJudge();
+  const { hear, violations } = startJudge(viewsLag);
   hear(history, isOurs);
   return violations;
 }
 
-function noteRange({ ranges }: World, { object, deleted }: Revision<PortRange>): void {
+function noteRange({ ranges }: World, { object, deleted, at }: Revision<PortRange>): void {
   const { name } = object.metadata;
-  const [latest] = ranges.get(name) ?? [];
-  const spec = deleted ? { ranges: [] } : object.spec;
-  if (JSON.stringify(latest) === JSON.stringify(spec)) return;
-  ranges.set(name, latest === undefined ? [spec] : [spec, latest]);
+  ranges.set(name, noted(ranges.get(name), deleted ? { ranges: [] } : object.spec, at));
 }
 
-function noteDefault({ defaults }: World, { object }: Revision<Namespace>): void {
+function noteDefault({ defaults }: World, { object, at }: Revision<Namespace>): void {
   const { name, annotations } = object.metadata;
-  const value = annotations?.[RANGE_ANNOTATION]?.trim();
-  const known = defaults.get(name) ?? [];
-  if (known.length === 0 || known[0] !== value) defaults.set(name, [value, ...known.slice(0, 1)]);
+  defaults.set(name, noted(defaults.get(name), annotations?.[RANGE_ANNOTATION]?.trim(), at));
+}
+
+function noted<T>(known: Sayings<T> = [], said: T, at: number): Sayings<T> {
+  const [latest, ...older] = known;
+  if (latest === undefined) return [{ said, until: Number.POSITIVE_INFINITY }];
+  if (JSON.stringify(latest.said) === JSON.stringify(said)) return known;
+  return [{ said, until: Number.POSITIVE_INFINITY }, { ...latest, until: at }, ...older];
+}
+
+/** What a decision may have been made from that is written now: the two latest, and what was replaced only lately. */
+function visible<T>({ viewsLag }: World, known: Sayings<T> = [], now: number): T[] {
+  return known.filter(({ until }, i) => i < 2 || now - until <= viewsLag).map(({ said }) => said);
 }
 
 /** Whether anything reaches the Service, so that the controller may write to it. */
-function isReached({ ranges, defaults }: World, { metadata }: Service): boolean {
+function isReached(world: World, { metadata }: Service, now: number): boolean {
   const { namespace = '', annotations = {} } = metadata;
   const own = annotations[RANGE_ANNOTATION]?.trim();
   if (own !== undefined || annotations[PORTS_ANNOTATION] !== undefined) return own !== 'none';
-  const ofNamespace = defaults.get(namespace) ?? [];
+  const ofNamespace = visible(world, world.defaults.get(namespace), now);
   if (ofNamespace.some((value) => value !== undefined && value !== 'none')) return true;
   if (ofNamespace[0] === 'none') return false;
-  const specs = [...ranges.values()].flat();
+  const specs = [...world.ranges.values()].flatMap((known) => visible(world, known, now));
   return specs.some(
     ({ assignment, namespaces }) =>
       assignment === 'Automatic' && (namespaces === undefined || namespaces.includes(namespace)),
   );
 }
 
-function judgeService(world: World, { object, deleted }: Revision<Service>, ours: boolean): void {
+function judgeService(world: World, { object, deleted, at }: Revision<Service>, ours: boolean): void {
   const { uid } = object.metadata;
   const before = world.services.get(uid);
   const now = deleted ? [] : numbersOf(object);
   if (ours && before !== undefined) {
-    noTheft(world, before, object);
+    noTheft(world, before, object, at);
     sticky(world, before, object);
   }
-  if (ours) inSegment(world, object);
+  if (ours) inSegment(world, object, at);
   for (const number of before === undefined ? [] : numbersOf(before)) world.holders.get(number)?.delete(uid);
   for (const number of now) unique(world, object, number, ours);
+  for (const number of before === undefined ? [] : numbersOf(before))
+    if (!now.includes(number) && world.table.get(number)?.uid === uid) world.forfeited.add(number);
   if (deleted) {
     world.services.delete(uid);
     world.told.delete(uid);
@@ -157,10 +184,10 @@ function isTold({ told }: World, service: Service, number: number): boolean {
   return told.get(service.metadata.uid)?.has(number) === true && conditionOf(service)?.status !== 'Unknown';
 }
 
-function noTheft(world: World, before: Service, object: Service): void {
+function noTheft(world: World, before: Service, object: Service, now: number): void {
   const { violations } = world;
   const lost = numbersOf(before).filter((number) => !numbersOf(object).includes(number));
-  if (!isReached(world, before) && (lost.length > 0 || conditionOf(before) === undefined)) {
+  if (!isReached(world, before, now) && (lost.length > 0 || conditionOf(before) === undefined)) {
     violations.push(`No theft: ${describe(object)} does not ask and was written`);
   }
   for (const { port, protocol = 'TCP', nodePort } of before.spec.ports) {
@@ -196,13 +223,14 @@ function holdings(object: Service): { numbers: number[]; from: string | undefine
   return { numbers, from: match[2] === 'from' ? match[3] : undefined };
 }
 
-function inSegment({ ranges, violations }: World, object: Service): void {
+function inSegment(world: World, object: Service, now: number): void {
+  const { ranges, violations } = world;
   const held = holdings(object);
   if (conditionOf(object)?.status !== 'True' || held === undefined) return;
   for (const number of held.numbers) {
     if (!numbersOf(object).includes(number))
       violations.push(`In segment: ${describe(object)} is told to hold ${number}, which it has not`);
-    const specs = held.from === undefined ? [] : (ranges.get(held.from) ?? []);
+    const specs = held.from === undefined ? [] : visible(world, ranges.get(held.from), now);
     if (held.from !== undefined && !specs.some((spec) => isIn(spec, number)))
       violations.push(`In segment: ${describe(object)} is told to hold ${number} from ${held.from}`);
   }
@@ -219,6 +247,8 @@ function noteTold({ told }: World, object: Service, ours: boolean): void {
   const now = new Set(numbersOf(object));
   const known = told.get(uid) ?? new Map<number, string>();
   for (const number of known.keys()) if (!now.has(number)) known.delete(number);
+  // Who asks no more is let go with what it has; should it ask again, nothing was promised.
+  if (ours && conditionOf(object) === undefined) known.clear();
   if (ours && conditionOf(object)?.status === 'True') {
     for (const number of holdings(object)?.numbers ?? []) known.set(number, ownAnnotations(object));
   }
@@ -246,16 +276,22 @@ function judgeBlock(world: World, { object, deleted }: Revision<ConfigMap>, ours
     const before = world.table.get(number);
     if (ours && before !== undefined) oneOwner(world, number, before, entry);
     world.table.set(number, entry);
+    if (JSON.stringify(before) !== JSON.stringify(entry)) world.forfeited.delete(number);
   }
 }
 
-function oneOwner({ services, violations }: World, number: number, before: Entry, entry: Entry): void {
+function oneOwner(
+  { services, forfeited, violations }: World,
+  number: number,
+  before: Entry,
+  entry: Entry,
+): void {
   const owner = services.get(before.uid);
   const has = owner !== undefined && numbersOf(owner).includes(number);
   if (!has || before.state !== 'Held') return;
   if (entry.uid !== before.uid && entry.state === 'Held')
     violations.push(`One owner: ${number} went from ${before.service}, which has it, to ${entry.service}`);
-  if (entry.state === 'Released')
+  if (entry.state === 'Released' && !forfeited.has(number))
     violations.push(`One owner: ${number} was released, but ${before.service} has it`);
 }
 

@@ -7,7 +7,7 @@
  */
 import { managedFieldsOf, type Owners, ownersAfter } from './managers.ts';
 import { createNodePorts, type NodePorts, type ServiceSpec } from './nodePorts.ts';
-import { isObject, jsonPatched, type JsonObject, merged, strategicallyMerged } from './patches.ts';
+import { equal, isObject, jsonPatched, type JsonObject, merged, strategicallyMerged } from './patches.ts';
 import { Refusal } from './refusal.ts';
 
 export interface SimObject extends JsonObject {
@@ -30,6 +30,8 @@ export interface Change {
   /** Undefined: deleted. */
   readonly object: SimObject | undefined;
   readonly before: SimObject | undefined;
+  /** As a watch shows it to whom it is deleted: as it was, at this revision. */
+  readonly last: SimObject | undefined;
   readonly owners: Owners;
   readonly manager: string;
 }
@@ -40,6 +42,8 @@ export interface SimRequest {
   readonly path: string;
   readonly body?: string;
   readonly contentType?: string;
+  /** A list as of so many revisions ago; not what the real one does, but what one that lags behind would. */
+  readonly staleBy?: number;
 }
 
 export interface SimAnswer {
@@ -121,7 +125,8 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
       object = { ...stored.object, metadata };
       of(resource).set(key, { object, owners: stored.owners });
     }
-    const change = { revision, resource, key, object, before, owners: stored?.owners ?? [], manager };
+    const last = before && { ...before, metadata: { ...before.metadata, resourceVersion: `${revision}` } };
+    const change = { revision, resource, key, object, before, last, owners: stored?.owners ?? [], manager };
     history.push(change);
     for (const listener of listeners) listener(change);
     return object;
@@ -167,7 +172,7 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
       const advice = 'please apply your changes to the latest version and try again';
       throw new Refusal(409, 'Conflict', `the object has been modified; ${advice}`);
     }
-    const edited = subresource === '' && canonical(requested['spec']) !== canonical(before['spec']);
+    const edited = subresource === '' && !equal(requested['spec'], before['spec']);
     const generation = Number(before.metadata['generation'] ?? 0) + (edited ? 1 : 0);
     const fixed = { ...identityOf(before), ...(WITH_STATUS.has(resource) ? { generation } : {}) };
     const next: JsonObject = { ...requested, metadata: { ...metadata, ...fixed } };
@@ -213,13 +218,13 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
     }
   }
 
-  function read({ resource, namespace, name, query }: Target): JsonObject {
+  function read({ resource, namespace, name, query }: Target, staleBy = 0): JsonObject {
     if (name !== undefined) {
       const stored = of(resource).get(keyFor(namespace, name));
       if (stored === undefined) throw new Refusal(404, 'NotFound', `${resource} "${name}" not found`);
       return stored.object;
     }
-    const { at, after } = continued(query.get('continue'), revision);
+    const { at, after } = continued(query.get('continue'), Math.max(1, compacted, revision - staleBy));
     if (at < compacted) throw new Refusal(410, 'Expired', 'The provided continue parameter is too old');
     const matching = objectsAt(resource, at)
       .filter((object) => selects(query, namespace, object) && keyOf(object) > after)
@@ -252,7 +257,7 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
         const target = targetOf(request.path);
         return {
           status: request.method === 'POST' ? 201 : 200,
-          body: request.method === 'GET' ? read(target) : write(target, request),
+          body: request.method === 'GET' ? read(target, request.staleBy) : write(target, request),
         };
       } catch (error) {
         const refusal = error instanceof Refusal ? error : new Refusal(422, 'Invalid', String(error));
@@ -331,26 +336,21 @@ function typed(spec: JsonObject[string]): JsonObject[string] {
 }
 
 function withDefaults(spec: JsonObject[string]): ServiceSpec {
-  const result = structuredClone(isObject(spec) ? spec : {}) as ServiceSpec;
-  result.type ??= 'ClusterIP';
-  for (const port of result.ports ?? []) port.protocol ??= 'TCP';
-  return result;
+  const requested: ServiceSpec = isObject(spec) ? spec : {};
+  const ports = requested.ports?.map((port) => ({ ...port, protocol: port.protocol ?? 'TCP' }));
+  return { ...requested, type: requested.type ?? 'ClusterIP', ...(ports === undefined ? {} : { ports }) };
 }
 
 function same(a: JsonObject, b: JsonObject): boolean {
-  const plain = ({ metadata, ...rest }: JsonObject): string => {
-    const { managedFields: _, resourceVersion: __, ...named } = metadata as JsonObject;
-    return canonical({ ...rest, metadata: named });
-  };
-  return plain(a) === plain(b);
+  const { metadata: ofA, ...restOfA } = a;
+  const { metadata: ofB, ...restOfB } = b;
+  return equal(restOfA, restOfB) && equal(named(ofA), named(ofB));
 }
 
-function canonical(value: JsonObject[string]): string {
-  return JSON.stringify(value, (_, each: unknown) =>
-    typeof each === 'object' && each !== null && !Array.isArray(each)
-      ? Object.fromEntries(Object.entries(each).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : each,
-  );
+/** What people write of it. */
+function named(metadata: JsonObject[string]): JsonObject {
+  const { managedFields: _, resourceVersion: __, ...rest } = metadata as JsonObject;
+  return rest;
 }
 
 function keyFor(namespace: string | undefined, name: string): string {

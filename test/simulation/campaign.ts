@@ -2,101 +2,22 @@
  * Histories under faults. A seed says everything: which two kinds of faults, when each strikes, and how the people in
  * it hurry through the scenario instead of waiting until it rests. When the faults are over, all must be well again.
  */
-import type { WireRequest } from '../../src/kube/wire.ts';
-import type { JsonObject } from './patches.ts';
-import type { Fault, Faults, WatchFault } from './network.ts';
-import { endState, heldByServices, heldInTable, STEPS } from './scenario.ts';
-import { createSimulation, randomFrom, type Simulation, type SimProcess } from './simulation.ts';
+import type { PortRangeSpec } from '../../src/api/portRange.ts';
+import { RANGES } from '../../e2e/support/objects.ts';
+import type { Faults } from './faults.ts';
+import { type Kind, KINDS, type Stage } from './kinds.ts';
+import { type Claim, claims, endState, heldByServices, heldInTable, STEPS } from './scenario.ts';
+import { createSimulation, randomFrom, type Simulation } from './simulation.ts';
 
-const SYSTEM_MAPS = '/api/v1/namespaces/nodeport-manager-system/configmaps';
-
-/** What can go wrong, and how often it does: per request, per watch or per pause between two steps. */
-type Kind =
-  | { per: 'request'; odds: number; strike(random: () => number, request: WireRequest): Fault }
-  | { per: 'watch'; odds: number; strike(random: () => number): WatchFault }
-  | { per: 'pause'; odds: number; strike(random: () => number, stage: Stage): void | Promise<void> };
-
-interface Stage {
-  readonly sim: Simulation;
-  present(): SimProcess;
-}
-
-const refusal = (status: number, reason: string, retryAfterSeconds?: number): Kind => ({
-  per: 'request',
-  odds: 0.08,
-  strike: () => ({
-    at: 'before',
-    do: 'answer',
-    status,
-    reason,
-    ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
-  }),
-});
-const lost = (fault: Fault): Kind => ({ per: 'request', odds: 0.06, strike: () => fault });
-const watch = (odds: number, strike: (random: () => number) => WatchFault): Kind => ({
-  per: 'watch',
-  odds,
-  strike,
-});
-const upTo = (most: number) => (random: () => number) => Math.floor(random() * most);
-
-export const KINDS: Readonly<Record<string, Kind>> = {
-  nothing: { per: 'request', odds: 0, strike: () => ({ at: 'before', do: 'reset' }) },
-  'connection lost before the request': lost({ at: 'before', do: 'reset' }),
-  'connection lost after it took effect': lost({ at: 'after', do: 'reset' }),
-  'no answer, and nothing done': lost({ at: 'before', do: 'hang' }),
-  'no answer, and it was done': lost({ at: 'after', do: 'hang' }),
-  'an answer cut in the middle': lost({ at: 'after', do: 'cut' }),
-  'slow answers': {
-    per: 'request',
-    odds: 0.2,
-    strike: (random) => ({ at: 'before', do: 'slow', ms: upTo(3_000)(random) }),
-  },
-  '409': refusal(409, 'Conflict'),
-  '429': refusal(429, 'TooManyRequests', 1),
-  '500': refusal(500, 'InternalError'),
-  '503': refusal(503, 'ServiceUnavailable'),
-  '504': refusal(504, 'Timeout'),
-  'watches that end in 410': watch(0.3, () => ({ do: 'gone', as: 'status' })),
-  'watches that say 410': watch(0.3, () => ({ do: 'gone', as: 'event' })),
-  'watches that break': watch(0.5, (random) => ({ do: 'reset', after: upTo(60_000)(random) })),
-  'watches cut in a line': watch(0.5, (random) => ({ do: 'cut line', after: upTo(60_000)(random) })),
-  'half-open watches': watch(0.4, (random) => ({ do: 'silence', after: upTo(20_000)(random) })),
-  'watches that lag': watch(0.7, (random) => ({ do: 'lag', ms: upTo(20_000)(random) })),
-  'kill -9': { per: 'pause', odds: 0.3, strike: (_, { present }) => present().kill() },
-  'all connections reset': { per: 'pause', odds: 0.3, strike: (_, { sim }) => sim.resetConnections() },
-  'history compacted': { per: 'pause', odds: 0.3, strike: (_, { sim }) => sim.server.compact() },
-  'the table deleted': {
-    per: 'pause',
-    odds: 0.2,
-    strike: (random, { sim }) => spoil(sim, random, () => undefined),
-  },
-  'the table edited by hand': {
-    per: 'pause',
-    odds: 0.3,
-    strike: (random, { sim }) => spoil(sim, random, (data) => withoutSome(data, random)),
-  },
-  'the table overwritten with nonsense': {
-    per: 'pause',
-    odds: 0.2,
-    strike: (random, { sim }) => spoil(sim, random, (data) => ({ ...data, '30001': '{"state":"He' })),
-  },
-  'node ports edited by hand': { per: 'pause', odds: 0.3, strike: (random, { sim }) => rival(sim, random) },
-  'etcd put back': {
-    per: 'pause',
-    odds: 0.1,
-    // Nobody writes while the apiserver is down, nor until its clients are back: whose position is overtaken meanwhile
-    // cannot tell, which is why a restored etcd is to be given a higher revision (etcdutl --bump-revision).
-    async strike(random, { sim }) {
-      sim.restore(sim.server.revision - upTo(40)(random));
-      await sim.elapse(600_000);
-    },
-  },
-};
+/** The share of histories with a standby, where the faults do not need one. */
+const WITH_STANDBY = 0.1;
 
 export interface Outcome {
   /** What a person would need to hear; empty: all is well. */
   readonly complaints: readonly string[];
+  /** How often a fault struck. */
+  readonly strikes: number;
+  readonly sim: Simulation;
 }
 
 /** The two kinds that a seed stands for: all pairs come in turn, and each alone with itself. */
@@ -110,47 +31,85 @@ export async function play(seed: number): Promise<Outcome> {
   const random = randomFrom(seed * 7 + 3);
   const kinds = [...new Set(kindsOf(seed))].map((name) => KINDS[name] as Kind);
   let isOver = false;
-  const strikes = <T>(per: Kind['per'], use: (kind: Kind) => T): T | undefined => {
-    for (const kind of kinds) if (!isOver && kind.per === per && random() < kind.odds) return use(kind);
-    return undefined;
-  };
+  let strikes = 0;
+  const next = <P extends Kind['per']>(per: P): (Kind & { per: P }) | undefined =>
+    kinds.find((one) => !isOver && one.per === per && random() < one.odds) as (Kind & { per: P }) | undefined;
   const faults: Faults = {
-    onRequest: (request) =>
-      strikes('request', (kind) => (kind.per === 'request' ? kind.strike(random, request) : undefined)),
-    onWatch: () => strikes('watch', (kind) => (kind.per === 'watch' ? kind.strike(random) : undefined)),
+    onRequest(request, from) {
+      const strike = next('request')?.strike(random, request, from, stage);
+      if (strike !== undefined) strikes += 1;
+      return strike === 'done' ? undefined : strike;
+    },
+    onWatch() {
+      const kind = next('watch');
+      if (kind !== undefined) strikes += 1;
+      return kind?.strike(random);
+    },
   };
-  const sim = createSimulation({ seed, faults });
-  const present = sim.supervise();
+  const chance = random() < WITH_STANDBY ? 2 : 1;
+  const replicas = Math.max(chance, ...kinds.map((kind) => kind.replicas ?? 1));
+  const sim = createSimulation({ seed, faults, replicas });
+  const stage: Stage = { sim, present: sim.supervise() };
   for (const step of STEPS) {
     await tolerant(() => step.run(sim));
     await sim.elapse(random() < 0.3 ? 60_000 * random() : 3_000 * random());
-    await strikes('pause', (kind) =>
-      kind.per === 'pause' ? kind.strike(random, { sim, present }) : undefined,
-    );
+    const kind = next('pause');
+    if (kind !== undefined) strikes += 1;
+    await tolerant(() => kind?.strike(random, stage));
   }
   isOver = true;
   // A cache that a fault made blind notices it by itself, but not at once; what it missed, the resync brings.
-  await sim.elapse(900_000);
+  await sim.elapse(780_000);
   await sim.rest();
-  return { complaints: await complaintsAbout(sim, present) };
+  return { complaints: await complaintsAbout(sim), strikes, sim };
 }
 
-async function complaintsAbout(sim: Simulation, present: () => SimProcess): Promise<string[]> {
-  const complaints = [...sim.violations()];
-  const [told, held] = [heldByServices(sim), heldInTable(sim)];
-  for (const each of told) if (!held.includes(each)) complaints.push(`Table = reality: no entry for ${each}`);
-  for (const each of held) if (!told.includes(each)) complaints.push(`Table = reality: nobody has ${each}`);
-  const before = JSON.stringify(endState(sim));
+/** What is wrong with a history that has come to rest: while it went on, in how it ended, and after a fresh start. */
+export async function complaintsAbout(sim: Simulation): Promise<string[]> {
+  const complaints = [...tableAndServices(sim), ...outsideOfItsRange(sim)];
+  const before = partsOf(sim);
   const revisions = sim.services().map(({ metadata }) => metadata.resourceVersion);
-  present().kill();
-  await sim.elapse(5_000);
+  for (const each of sim.processes()) each.kill();
+  // A standby waits until the Lease has expired.
+  await sim.elapse(15_000);
   await sim.rest();
   const now = sim.services().map(({ metadata }) => metadata.resourceVersion);
   if (JSON.stringify(revisions) !== JSON.stringify(now))
     complaints.push('Converges: a fresh start wrote to Services, so not all was settled');
-  if (before !== JSON.stringify(endState(sim)))
-    complaints.push('Converges: a fresh start came to another state');
+  const after = partsOf(sim);
+  const i = [...after.keys(), ...before.keys()].find((i) => before[i] !== after[i]);
+  if (i !== undefined)
+    complaints.push(`Converges: a fresh start came to another state, from ${before[i]} to ${after[i]}`);
   return [...complaints, ...sim.violations()];
+}
+
+function partsOf(sim: Simulation): string[] {
+  return Object.values(endState(sim)).flatMap((all) => all.map((each) => JSON.stringify(each)));
+}
+
+function tableAndServices(sim: Simulation): string[] {
+  const [told, held] = [heldByServices(sim), heldInTable(sim)];
+  return [
+    ...told.filter((each) => !held.includes(each)).map((each) => `Table = reality: no entry for ${each}`),
+    ...held.filter((each) => !told.includes(each)).map((each) => `Table = reality: nobody has ${each}`),
+  ];
+}
+
+/** When nothing happens any more, nobody may be told of a range as it was. */
+function outsideOfItsRange(sim: Simulation): string[] {
+  const specs = new Map(
+    sim.list(RANGES).map(({ metadata, spec }) => [metadata.name, spec as unknown as PortRangeSpec]),
+  );
+  const isIn = (number: number, spec: PortRangeSpec | undefined): boolean => {
+    const inOneOf = (spans: PortRangeSpec['ranges'] = []): boolean =>
+      spans.some(({ from, to = from }) => from <= number && number <= to);
+    return inOneOf(spec?.ranges) && !inOneOf(spec?.excluded);
+  };
+  const isWrong = ({ status, from, numbers }: Claim): boolean =>
+    status === 'True' && from !== undefined && !numbers.every((number) => isIn(number, specs.get(from)));
+  return claims(sim)
+    .filter(isWrong)
+    .map(({ key, numbers, from }) => `In segment: ${key} is told to hold ${numbers.join(', ')} from ${from}`);
 }
 
 /** Steps are written for a history without faults: what cannot be done in this one is left out. */
@@ -159,40 +118,5 @@ async function tolerant(run: () => void | Promise<void>): Promise<void> {
     await run();
   } catch (error) {
     if (!/: (404|409|422) /.test(String(error))) throw error;
-  }
-}
-
-/** Changes one block of the table; undefined deletes it. */
-function spoil(
-  sim: Simulation,
-  random: () => number,
-  change: (data: Record<string, string>) => JsonObject | undefined,
-): void {
-  const all = sim.list(SYSTEM_MAPS).filter(({ metadata }) => /^nodeport-table-\d+$/.test(metadata.name));
-  const block = all[Math.floor(random() * all.length)];
-  if (block === undefined) return;
-  const path = `${SYSTEM_MAPS}/${block.metadata.name}`;
-  const data = change(block['data'] as Record<string, string>);
-  if (data === undefined) sim.request('DELETE', path);
-  else
-    sim.request('PUT', path, { ...block, metadata: { ...block.metadata, resourceVersion: undefined }, data });
-}
-
-function withoutSome(data: Record<string, string>, random: () => number): JsonObject {
-  return Object.fromEntries(Object.entries(data).filter(() => random() < 0.7));
-}
-
-/** Somebody pins a number of the segments on a Service of theirs, or on one that is managed. */
-function rival(sim: Simulation, random: () => number): void {
-  const services = sim.services();
-  const target = services[Math.floor(random() * services.length)];
-  const spec = target?.['spec'] as { type: string; ports: JsonObject[] } | undefined;
-  if (target === undefined || spec?.type !== 'NodePort') return;
-  const nodePort = 30_000 + Math.floor(random() * 50);
-  const ports = spec.ports.map((port, i) => (i === 0 ? { ...port, nodePort } : port));
-  try {
-    sim.edit(`${target.metadata.namespace}/${target.metadata.name}`, { spec: { ports } });
-  } catch {
-    // Taken: the apiserver refuses it, as anybody's.
   }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { Faults } from './network.ts';
+import type { Faults } from './faults.ts';
 import { endState, STEPS } from './scenario.ts';
 import { createSimulation, type SimProcess } from './simulation.ts';
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { KINDS, kindsOf, play } from './campaign.ts';
+import { kindsOf, play } from './campaign.ts';
+import { KINDS } from './kinds.ts';
 
 /** `SEED=` is the first history, `RUNS=` how many follow; each history is its own seed. */
 const FIRST = Number(process.env['SEED'] ?? 0);

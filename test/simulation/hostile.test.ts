@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { ANNOTATION } from '../../src/api/names.ts';
 import type { WireRequest } from '../../src/kube/wire.ts';
 import type { SimObject } from './apiserver.ts';
-import type { Faults } from './network.ts';
+import type { Faults } from './faults.ts';
 import { createSimulation, type Simulation } from './simulation.ts';
 
 function conditionOf(sim: Simulation, name: string): { reason: string; message: string } | undefined {
@@ -119,7 +119,7 @@ test('after a restart who named a number comes before who takes any, whichever r
   await sim.rest();
   sim.service('a/named', { annotations: { [ANNOTATION.ports]: '30010' } });
   await sim.rest();
-  await first.stop();
+  await sim.stop(first);
   sim.remove('a/foreign');
   sim.start();
   await sim.rest();

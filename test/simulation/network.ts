@@ -3,215 +3,148 @@
  * while to arrive, takes effect at one moment, and its answer takes a while to come back; watches lag behind. All of
  * it on the virtual clock, by seeded chance, so that a seed is one history.
  *
- *   send ──latency──► [fault before] ──► takes effect ──► [fault after] ──latency──► answer
+ *   send ──latency──► [fault before] ──► takes effect ──► [fault after] ──latency──► the machine ──► answer
  *
- * A process that is killed hears nothing any more and nothing of it is heard, whatever was on its way.
+ * What a process that is killed has on its way is not heard of any more. What one that is stopped has sent takes
+ * effect all the same; its machine keeps the answers for it.
  */
 import type { Clock, Millis } from '../../src/kube/clock.ts';
 import { type Wire, wireError, type WireRequest, type WireResponse } from '../../src/kube/wire.ts';
-import { type Apiserver, type Change, selects, targetOf } from './apiserver.ts';
-import type { JsonObject } from './patches.ts';
+import { type Apiserver, targetOf } from './apiserver.ts';
+import type { Fault, Faults, Victim } from './faults.ts';
+import type { Machine } from './machine.ts';
 import { Refusal } from './refusal.ts';
+import { textOf } from './texts.ts';
+import { between, openWatch } from './watches.ts';
 
-/** What happens to one request. */
-export type Fault =
-  /** Before it takes effect. */
-  | { at: 'before'; do: 'reset' }
-  | { at: 'before'; do: 'hang' }
-  | {
-      at: 'before';
-      do: 'answer';
-      status: number;
-      reason: string;
-      message?: string;
-      retryAfterSeconds?: number;
-      /** What it objects to, as `details.causes` has it. */
-      causes?: readonly JsonObject[];
-    }
-  /** It has taken effect, and nobody is told. */
-  | { at: 'after'; do: 'reset' | 'hang' }
-  /** The answer breaks off in the middle. */
-  | { at: 'after'; do: 'cut' }
-  | { at: 'before'; do: 'slow'; ms: Millis };
-
-/** What happens to a watch that is being opened or is open. */
-export type WatchFault =
-  | { do: 'gone'; as: 'status' | 'event' }
-  /** After so many ms. */
-  | { do: 'reset' | 'silence' | 'cut line'; after: Millis }
-  /** Everything comes so much later. */
-  | { do: 'lag'; ms: Millis };
-
-export interface Faults {
-  /** Asked once for each request on its arrival. */
-  onRequest?(request: WireRequest): Fault | undefined;
-  /** Asked once for each watch. */
-  onWatch?(request: WireRequest): WatchFault | undefined;
-  /** Just before and just after a write takes effect, and when its answer is in. */
-  onWrite?(moment: 'before' | 'after' | 'answered', request: WireRequest): void;
-}
+export type { Fault, Faults } from './faults.ts';
 
 export interface NetworkOptions {
   readonly server: Apiserver;
+  /** The world's. */
   readonly clock: Clock;
+  readonly machine: Machine;
   readonly random: () => number;
   readonly faults: Faults;
+  readonly victim: Victim;
   /** Nobody listens: connections are refused. */
   readonly isDown: () => boolean;
+  /** In the moment in which the process sends a write. */
+  readonly onSend: (request: WireRequest) => void;
 }
 
 const LATENCY = { least: 0.2, most: 4 };
-const WATCH_LAG = { least: 0.1, most: 15 };
-const BOOKMARK_EVERY: Millis = 60_000;
 
-export interface Network extends Wire {
+export interface Network {
+  /** What it sends writes only while `mayWrite`. */
+  wire(mayWrite?: () => boolean): Wire;
   /** All connections break, as when the apiserver is restarted. */
   reset(): void;
-  /** The process is dead. */
-  cut(): void;
+  /** Until false: nothing gets through in either direction, and nobody is told. */
+  cutOff(isCutOff: boolean): void;
+  /** The process is dead: the server tells its watches nothing any more. */
+  forget(): void;
 }
 
-export function createNetwork({ server, clock, random, faults, isDown }: NetworkOptions): Network {
+export function createNetwork(options: NetworkOptions): Network {
+  const { server, clock, machine, random, faults, victim, isDown } = options;
   const breaks = new Set<() => void>();
-  let isDead = false;
-  const between = ({ least, most }: { least: number; most: number }): number =>
-    least + random() * (most - least);
+  const watching = new Set<() => void>();
+  let isCutOff = false;
 
-  /** Resolves later, unless the process is dead by then: then never. */
-  const later = (ms: Millis): Promise<void> =>
-    new Promise((resolve) => clock.after(ms, () => (isDead ? undefined : resolve())));
+  /** Resolves later, unless it does not get through: then never. */
+  const travel = (ms: Millis = between(random, LATENCY)): Promise<void> =>
+    new Promise((resolve) => clock.after(ms, () => (machine.isHalted || isCutOff ? undefined : resolve())));
 
   async function exchange(request: WireRequest): Promise<WireResponse> {
-    await later(between(LATENCY));
-    const fault = faults.onRequest?.(request);
+    await travel();
+    // The connection was reset when it went down.
+    if (isDown()) return never();
+    const fault = faults.onRequest?.(request, victim);
     if (fault?.at === 'before') {
       if (fault.do === 'reset') throw wireError('reset', 'connection reset');
-      if (fault.do === 'hang') return new Promise(() => undefined);
-      if (fault.do === 'answer') return refusalOf(fault);
-      if (fault.do === 'slow') await later(fault.ms);
+      if (fault.do === 'hang') return never();
+      if (fault.do === 'answer') return travel().then(() => refusalOf(fault));
+      if (fault.do === 'slow') await travel(fault.ms);
     }
     const isWrite = request.method !== 'GET';
-    if (isWrite) faults.onWrite?.('before', request);
-    if (isDead) return new Promise(() => undefined);
+    if (isWrite) faults.onWrite?.('before', request, victim);
+    if (machine.isHalted) return never();
     const { status, body } = server.handle({
       ...request,
       contentType: request.headers['content-type'] ?? '',
+      ...(fault?.at === 'before' && fault.do === 'stale' ? { staleBy: fault.by } : {}),
     });
-    const text = JSON.stringify(body);
-    if (isWrite) faults.onWrite?.('after', request);
-    if (fault?.at === 'after' && fault.do === 'hang') return new Promise(() => undefined);
-    await later(between(LATENCY));
+    const text = textOf(body);
+    if (isWrite) faults.onWrite?.('after', request, victim);
+    if (fault?.at === 'after' && fault.do === 'hang') return never();
+    await travel();
     if (fault?.at === 'after' && fault.do === 'reset') throw wireError('reset', 'connection reset');
     // What it does with the answer, it does before the next thing happens.
-    if (isWrite) clock.after(0, () => faults.onWrite?.('answered', request));
+    const isAwaited = request.signal?.aborted !== true;
+    if (isWrite && isAwaited) clock.after(0, () => faults.onWrite?.('answered', request, victim));
     return answer(status, fault?.at === 'after' ? text.slice(0, text.length / 2) : text);
   }
 
-  function watch(request: WireRequest): WireResponse {
-    const { resource, namespace, query } = targetOf(request.path);
+  async function watch(request: WireRequest): Promise<WireResponse> {
+    await travel();
+    if (isDown()) return never();
     const fault = faults.onWatch?.(request);
-    const since = Number(query.get('resourceVersion'));
+    const since = Number(targetOf(request.path).query.get('resourceVersion'));
     if (since < server.compacted || (fault?.do === 'gone' && fault.as === 'status')) {
       return answer(410, JSON.stringify(new Refusal(410, 'Expired', `too old resource version: ${since}`)));
     }
-    const stream = createStream();
-    let due = 0;
-    const push = (line: string): void => {
-      // One after the other, however late each is.
-      due = Math.max(due, clock.monotonic() + between(WATCH_LAG) + (fault?.do === 'lag' ? fault.ms : 0));
-      clock.after(due - clock.monotonic(), () => stream.push(line));
-    };
-    const tell = (change: Change): void => {
-      if (change.resource !== resource) return;
-      const [was, is] = [change.before, change.object].map(
-        (o) => o !== undefined && selects(query, namespace, o),
-      );
-      if (!was && !is) return;
-      const type = !was ? 'ADDED' : is ? 'MODIFIED' : 'DELETED';
-      const object = is
-        ? change.object
-        : {
-            ...change.before,
-            metadata: { ...change.before?.metadata, resourceVersion: `${change.revision}` },
-          };
-      push(`${JSON.stringify({ type, object })}\n`);
-    };
-    // From the future: silent until the server is there, as the real one.
-    for (const change of server.history) if (change.revision > since) tell(change);
-    const unsubscribe = server.subscribe((change) => (change.revision > since ? tell(change) : undefined));
-    const bookmark = (): void => {
-      push(
-        `${JSON.stringify({ type: 'BOOKMARK', object: { metadata: { resourceVersion: `${server.revision}` } } })}\n`,
-      );
-      cancelBookmark = clock.after(BOOKMARK_EVERY, bookmark);
-    };
-    let cancelBookmark = clock.after(BOOKMARK_EVERY * random(), bookmark);
-    const end = (error?: Error): void => {
-      unsubscribe();
-      cancelBookmark();
-      breaks.delete(broken);
-      stream.end(error);
-    };
-    const broken = (): void => end(wireError('reset', 'connection reset'));
-    breaks.add(broken);
-    clock.after(Number(query.get('timeoutSeconds') ?? 300) * 1_000, () => end());
-    request.signal?.addEventListener('abort', () => end(request.signal?.reason as Error), { once: true });
-    applyWatchFault(fault, { push, end, broken, quiet: unsubscribe, stream });
-    return { status: 200, headers: {}, body: stream.body };
+    const parts = { server, clock, random, deliver: machine.deliver, isCutOff: () => isCutOff };
+    return openWatch({ ...parts, breaks, watching }, request, fault);
   }
 
-  function applyWatchFault(
-    fault: WatchFault | undefined,
-    on: { push(line: string): void; end(): void; broken(): void; quiet(): void; stream: Stream },
-  ): void {
-    if (fault?.do === 'gone') {
-      on.push(
-        `${JSON.stringify({ type: 'ERROR', object: new Refusal(410, 'Expired', 'too old resource version') })}\n`,
-      );
-    } else if (fault?.do === 'reset') clock.after(fault.after, on.broken);
-    else if (fault?.do === 'cut line') {
-      clock.after(fault.after, () => {
-        on.stream.push('{"type":"MODIFIED","obj');
-        on.end();
+  function send(request: WireRequest, how: (request: WireRequest) => Promise<WireResponse>) {
+    return new Promise<WireResponse>((resolve, reject) => {
+      const deliver = (settle: () => void): void => machine.deliver(settle);
+      const broken = (): void => deliver(() => reject(wireError('reset', 'connection reset')));
+      breaks.add(broken);
+      request.signal?.addEventListener('abort', () => reject(request.signal?.reason as Error), {
+        once: true,
       });
-    } else if (fault?.do === 'silence') {
-      const fallSilent = (): void => {
-        on.quiet();
-        on.stream.mute();
+      const refused = async (): Promise<never> => {
+        await travel();
+        throw wireError('unsent', 'connection refused');
       };
-      // At once: not even what happened before it was opened is heard.
-      if (fault.after === 0) fallSilent();
-      else clock.after(fault.after, fallSilent);
-    }
+      (isDown() ? refused() : how(request))
+        .then(
+          (response) => deliver(() => resolve(response)),
+          (error: Error) => deliver(() => reject(error)),
+        )
+        .finally(() => breaks.delete(broken));
+    });
   }
 
   return {
-    send(pool, request) {
-      return new Promise((resolve, reject) => {
-        if (isDead) return;
-        if (isDown())
-          return void later(between(LATENCY)).then(() => reject(wireError('unsent', 'connection refused')));
-        const broken = (): void => reject(wireError('reset', 'connection reset'));
-        breaks.add(broken);
-        request.signal?.addEventListener('abort', () => reject(request.signal?.reason as Error), {
-          once: true,
-        });
-        const answered =
-          pool === 'watches' ? later(between(LATENCY)).then(() => watch(request)) : exchange(request);
-        answered.then(resolve, reject).finally(() => breaks.delete(broken));
-      });
+    wire: (mayWrite = () => true) => ({
+      async send(pool, request) {
+        if (pool === 'watches') return send(request, watch);
+        if (request.method !== 'GET') {
+          if (!mayWrite()) throw wireError('closed', 'not permitted to write');
+          options.onSend(request);
+        }
+        return send(request, exchange);
+      },
+      close: () => Promise.resolve(),
+    }),
+    reset: () => [...breaks].forEach((broken) => broken()),
+    cutOff(now) {
+      isCutOff = now;
     },
-    close: () => Promise.resolve(),
-    reset: () => breaks.forEach((broken) => broken()),
-    cut() {
-      isDead = true;
-      breaks.clear();
-    },
+    forget: () => [...watching].forEach((end) => end()),
   };
 }
 
+function never(): Promise<never> {
+  return new Promise(() => undefined);
+}
+
 function refusalOf(fault: Extract<Fault, { do: 'answer' }>): WireResponse {
-  const { status, reason, message = `a fault: ${reason}`, retryAfterSeconds, causes } = fault;
+  const { status, reason, message = `a fault: ${reason}`, causes = [], retryAfterSeconds } = fault;
   const refusal = JSON.stringify(new Refusal(status, reason, message, causes));
   return answer(
     status,
@@ -229,46 +162,4 @@ function answer(status: number, text: string, headers: Record<string, string> = 
     },
   };
   return { status, headers, body };
-}
-
-interface Stream {
-  readonly body: WireResponse['body'];
-  push(line: string): void;
-  /** Nothing comes any more, and nothing says so. */
-  mute(): void;
-  end(error?: Error): void;
-}
-
-function createStream(): Stream {
-  const lines: Uint8Array[] = [];
-  const encoder = new TextEncoder();
-  let ended: { error: Error | undefined } | undefined;
-  let isMute = false;
-  let wake: () => void = () => undefined;
-  return {
-    push(line) {
-      if (isMute || ended !== undefined) return;
-      lines.push(encoder.encode(line));
-      wake();
-    },
-    mute() {
-      isMute = true;
-    },
-    end(error) {
-      ended ??= { error };
-      wake();
-    },
-    body: {
-      text: () => Promise.reject(new Error('a watch is not read as a whole')),
-      async *[Symbol.asyncIterator]() {
-        for (;;) {
-          const line = lines.shift();
-          if (line !== undefined) yield line;
-          else if (ended === undefined) await new Promise<void>((resolve) => (wake = resolve));
-          else if (ended.error === undefined) return;
-          else throw ended.error;
-        }
-      },
-    },
-  };
 }

@@ -88,7 +88,7 @@ export function createNodePorts(first: number, last: number, random: () => numbe
   function update(before: ServiceSpec | undefined, requested: ServiceSpec): ServiceSpec {
     const old = new Set(before === undefined ? [] : numbersOf(before));
     const taken = new Set<number>();
-    const spec = structuredClone(requested);
+    const spec = copyOf(requested);
     if (hasNodePorts(spec)) keepByName(before, spec);
     else for (const port of spec.ports ?? []) if (wasOf(before, port)) delete port.nodePort;
     if (before === undefined) forNew(spec, taken);
@@ -122,6 +122,10 @@ export function createNodePorts(first: number, last: number, random: () => numbe
       for (const spec of specs) for (const port of numbersOf(spec)) used.add(port);
     },
   };
+}
+
+function copyOf(spec: ServiceSpec): ServiceSpec {
+  return spec.ports === undefined ? { ...spec } : { ...spec, ports: spec.ports.map((port) => ({ ...port })) };
 }
 
 /** A change that leaves a nodePort blank keeps the number of the port of that name, for one entry. */

@@ -12,16 +12,26 @@ interface Operation {
 
 /** RFC 6902, but for `move` and `copy`. Throws with the apiserver's kind of words when an operation does not apply. */
 export function jsonPatched(object: JsonObject, operations: readonly Operation[]): JsonObject {
-  const result = structuredClone(object);
-  for (const operation of operations) {
-    const tokens = operation.path.slice(1).split('/').map(unescaped);
-    const last = tokens.pop() ?? '';
-    const parent = tokens.reduce<Json | undefined>((at, token) => child(at, token), result);
-    if (typeof parent !== 'object' || parent === null) throw notThere(operation);
-    if (Array.isArray(parent)) patchList(parent, last, operation);
-    else patchObject(parent, last, operation);
-  }
-  return result;
+  let result: Json = object;
+  for (const operation of operations)
+    result = patchedAt(result, operation.path.slice(1).split('/').map(unescaped), operation);
+  return result as JsonObject;
+}
+
+/** Copies what lies on the path and shares the rest. */
+function patchedAt(
+  at: Json | undefined,
+  [token = '', ...rest]: readonly string[],
+  operation: Operation,
+): Json {
+  if (typeof at !== 'object' || at === null) throw notThere(operation);
+  const copy = Array.isArray(at) ? [...at] : { ...at };
+  if (rest.length === 0) {
+    if (Array.isArray(copy)) patchList(copy, token, operation);
+    else patchObject(copy, token, operation);
+  } else if (Array.isArray(copy)) copy[Number(token)] = patchedAt(copy[Number(token)], rest, operation);
+  else copy[token] = patchedAt(copy[token], rest, operation);
+  return copy;
 }
 
 function patchObject(parent: JsonObject, key: string, operation: Operation): void {
@@ -40,11 +50,6 @@ function patchList(parent: Json[], key: string, operation: Operation): void {
   if (op === 'remove') parent.splice(index, 1);
   else if (op === 'add') parent.splice(index, 0, value);
   else parent[index] = value;
-}
-
-function child(at: Json | undefined, token: string): Json | undefined {
-  if (Array.isArray(at)) return at[Number(token)];
-  return typeof at === 'object' && at !== null ? at[token] : undefined;
 }
 
 function unescaped(token: string): string {
@@ -92,4 +97,15 @@ function mergedConditions(object: Json | undefined, patch: Json[]): Json[] {
 
 export function isObject(value: Json | undefined): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** The same value: the order of keys does not count, and undefined is absent. */
+export function equal(a: Json | undefined, b: Json | undefined): boolean {
+  if (a === b) return true;
+  if (Array.isArray(a))
+    return Array.isArray(b) && a.length === b.length && a.every((each, i) => equal(each, b[i]));
+  if (!isObject(a) || !isObject(b)) return false;
+  for (const key in a) if (!equal(a[key], b[key])) return false;
+  for (const key in b) if (a[key] === undefined && b[key] !== undefined) return false;
+  return true;
 }

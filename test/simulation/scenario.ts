@@ -159,7 +159,7 @@ function lowestFree(sim: Stage, from: number): number {
 const MAPS = '/api/v1/namespaces/nodeport-manager-system/configmaps';
 
 /** What is to be the same however often the controller was killed: no times, no uids, no revisions. */
-export function endState(sim: Simulation): unknown {
+export function endState(sim: Simulation): Readonly<Record<string, readonly unknown[]>> {
   return {
     services: sim
       .services()
@@ -182,14 +182,29 @@ export function endState(sim: Simulation): unknown {
   };
 }
 
+/** What a Service was told: which numbers it holds, and from which range; undefined: from none. */
+export interface Claim {
+  readonly key: string;
+  readonly status: string;
+  readonly numbers: readonly number[];
+  readonly from: string | undefined;
+}
+
+export function claims(sim: Simulation): Claim[] {
+  return sim.services().flatMap((object) => {
+    const [condition] = conditionsOf(object);
+    const match = /^holds (.+?) (from|outside) ([^\s;:]+)/.exec(condition?.message ?? '');
+    if (condition === undefined || match === null) return [];
+    const [, held = '', where, range] = match;
+    const numbers = new Set(held.split(', ').map((part) => Number(part.split(' ').at(-1))));
+    const from = where === 'from' ? range : undefined;
+    return [{ key: keyOf(object), status: condition.status, numbers: [...numbers], from }];
+  });
+}
+
 /** `30100 a/web`, for each number that a Service was told to hold. */
 export function heldByServices(sim: Simulation): string[] {
-  return sim.services().flatMap((object) => {
-    const [message = ''] = conditionsOf(object).map((condition) => condition.message);
-    const match = /^holds (.+?) (?:from|outside) /.exec(message);
-    const held = new Set((match?.[1] ?? '').split(', ').flatMap((part) => part.split(' ').at(-1) ?? []));
-    return [...held].filter((port) => port !== '').map((port) => `${port} ${keyOf(object)}`);
-  });
+  return claims(sim).flatMap(({ key, numbers }) => numbers.map((number) => `${number} ${key}`));
 }
 
 /** The same, as the table has it. */
@@ -207,8 +222,8 @@ function blocksOf(sim: Simulation): SimObject[] {
   return sim.list(MAPS).filter(({ metadata }) => /^nodeport-table-\d+$/.test(metadata.name));
 }
 
-function conditionsOf({ status }: SimObject): { reason: string; message: string }[] {
-  return (status as { conditions?: { reason: string; message: string }[] }).conditions ?? [];
+function conditionsOf({ status }: SimObject): { status: string; reason: string; message: string }[] {
+  return (status as { conditions?: ReturnType<typeof conditionsOf> }).conditions ?? [];
 }
 
 function keyOf({ metadata }: SimObject): string {

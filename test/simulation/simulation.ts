@@ -4,18 +4,10 @@
  *
  *   step: the next timer that is due ──► all promises that it settles run to their end ──► the next step
  */
-import {
-  createController,
-  type Controller,
-  type ControllerObserver,
-} from '../../src/controller/controller.ts';
-import { selfAppointed } from '../../src/controller/mandate.ts';
+import { TABLE } from '../../src/api/names.ts';
 import { portRangeDefaults, type PortRangeSpec } from '../../src/api/portRange.ts';
-import type { Clock, Millis } from '../../src/kube/clock.ts';
-import { createEventRecorder } from '../../src/kube/events.ts';
-import { createTransport } from '../../src/kube/transport.ts';
+import type { Millis } from '../../src/kube/clock.ts';
 import type { Metrics } from '../../src/observability/metrics.ts';
-import { observing } from '../../src/observing.ts';
 import { judge, type Recorded } from '../../e2e/support/judge.ts';
 import {
   portRange,
@@ -27,11 +19,14 @@ import {
 } from '../../e2e/support/objects.ts';
 import { type ManualClock, manualClock } from '../support/manualClock.ts';
 import { type Apiserver, type Change, createApiserver, type SimAnswer, type SimObject } from './apiserver.ts';
-import { createNetwork, type Faults } from './network.ts';
+import type { Faults, Victim } from './faults.ts';
+import { createMachine } from './machine.ts';
+import { createNetwork } from './network.ts';
 import type { JsonObject } from './patches.ts';
+import { DEFAULTS, type LogLine, type SimProcess, startProcess } from './process.ts';
 
 const NODE_PORTS: NodePortRange = [30_000, 30_299];
-const SYSTEM = 'nodeport-manager-system';
+const LEASES = `/apis/coordination.k8s.io/v1/namespaces/${DEFAULTS.namespace}/leases`;
 /** Nothing is written for so long: it rests. Longer than the longest backoff that it could be waiting for. */
 const RESTS_AFTER: Millis = 35_000;
 const LONGEST: Millis = 3_600_000;
@@ -39,13 +34,10 @@ const LONGEST: Millis = 3_600_000;
 const DOWN_FOR: Millis = 60_000;
 const RESTARTED_AFTER: Millis = 1_000;
 
-type NodePortRange = readonly [first: number, last: number];
+/** How late a decision may see what an admin did, when faults delay it: the longest lag and silence, and what follows. */
+const VIEWS_LAG: Millis = 180_000;
 
-/** A line of the log, by its fields. */
-export interface LogLine {
-  readonly msg: string;
-  readonly [field: string]: unknown;
-}
+type NodePortRange = readonly [first: number, last: number];
 
 export interface SimulationOptions {
   readonly seed: number;
@@ -53,24 +45,17 @@ export interface SimulationOptions {
   readonly nodePorts?: NodePortRange;
   /** What the controller's flag says of it. */
   readonly told?: string;
-  readonly concurrency?: number;
-  readonly faults?: Faults;
-  /** They are told what the controller does, and read what it knows. */
+  /** They are told what the controllers do, and read what they know. */
   readonly metrics?: Metrics;
   /** Told every line that any process logs. */
   readonly onLog?: (line: LogLine) => void;
+  readonly concurrency?: number;
+  readonly faults?: Faults;
+  /** More than one: with leader election. @default 1 */
+  readonly replicas?: number;
 }
 
-export interface SimProcess {
-  readonly controller: Controller;
-  readonly log: readonly string[];
-  /** Undefined while it runs; else why it ended. */
-  readonly ended: string | undefined;
-  /** SIGKILL. */
-  kill(): void;
-  /** SIGTERM; resolves when it has drained. */
-  stop(): Promise<void>;
-}
+export type { LogLine, SimProcess } from './process.ts';
 
 export interface Simulation {
   readonly server: Apiserver;
@@ -86,10 +71,23 @@ export interface Simulation {
   list(path: string): SimObject[];
   services(): SimObject[];
   start(): SimProcess;
-  /** Starts one, and another whenever the last has ended: what a Deployment does. Returns the present one. */
+  /**
+   * Starts all replicas, and another whenever one has ended: what a Deployment does. Returns the one that leads, or
+   * any while none does.
+   */
   supervise(): () => SimProcess;
+  /** Who is alive. */
+  processes(): readonly SimProcess[];
+  /** SIGTERM; resolves when it has drained. */
+  stop(process: SimProcess): Promise<void>;
+  /** Whom the Lease names; '': nobody. */
+  leaseHolder(): string;
+  /** Moves the wall clock of the controller's machines, and nobody else's. */
+  stepClock(ms: Millis): void;
   /** Breaks all connections. */
   resetConnections(): void;
+  /** The apiserver is killed, and back after so long. */
+  outage(ms: Millis): void;
   /** An older snapshot of etcd: all is as it was at that revision, and what was judged after it never happened. */
   restore(revision: number): void;
   /** Lets things happen until `condition` holds. Throws when nothing more happens, or after an hour. */
@@ -102,20 +100,21 @@ export interface Simulation {
 }
 
 export function createSimulation(options: SimulationOptions): Simulation {
-  const { seed, concurrency = 4, faults = {}, nodePorts = NODE_PORTS, onLog } = options;
+  const { seed, concurrency = 4, faults = {}, replicas = 1, nodePorts = NODE_PORTS } = options;
   const clock = manualClock();
   const random = randomFrom(seed);
   const server = createApiserver({ nodePorts, now: clock.now, random: randomFrom(seed + 1) });
   // Beside the server's own, which a restored etcd cuts off.
-  const changes: Change[] = [];
+  let changes: Timed[] = [];
   const past: string[] = [];
-  const networks = new Set<() => void>();
+  const alive = new Map<SimProcess, () => void>();
   let lastWrite = 0;
   let downUntil = 0;
-  let processes = 0;
+  let skew = 0;
+  let started = 0;
   server.subscribe((change) => {
-    changes.push(change);
-    if (change.resource !== 'events') lastWrite = clock.monotonic();
+    changes.push({ ...change, at: clock.monotonic() });
+    if (change.resource !== 'events' && change.resource !== 'leases') lastWrite = clock.monotonic();
   });
 
   function request(
@@ -146,70 +145,78 @@ export function createSimulation(options: SimulationOptions): Simulation {
     }
   }
 
+  const isDown = (): boolean => clock.monotonic() < downUntil;
+
+  function leaseHolder(): string {
+    const [lease] = list(LEASES);
+    return (lease?.['spec'] as { holderIdentity?: string } | undefined)?.holderIdentity ?? '';
+  }
+
+  /** Nobody writes while a Lease names somebody else. */
+  function fence(identity: string, { method, path }: { method: string; path: string }): void {
+    if (replicas === 1 || isDown() || path.startsWith(LEASES)) return;
+    const holder = leaseHolder();
+    if (holder !== '' && holder !== identity)
+      past.push(`Fenced: ${identity} sent ${method} ${path} while ${holder} had the Lease`);
+  }
+
   function start(): SimProcess {
-    processes += 1;
-    const own = ownClock(clock);
-    const network = createNetwork({
-      server,
-      clock: own,
-      random,
-      faults,
-      isDown: () => clock.monotonic() < downUntil,
-    });
-    const stop = new AbortController();
-    const log: string[] = [];
-    let ended: string | undefined;
-    const die = (why: string): void => {
-      ended ??= why;
-      network.cut();
-      own.stop();
-      networks.delete(network.reset);
+    const identity = `sim_${(started += 1)}`;
+    const machine = createMachine(clock, random, () => skew);
+    const victim: Victim = {
+      kill: () => process.kill(),
+      freeze: machine.freeze,
+      thaw: machine.thaw,
+      cutOff: (isCutOff) => network.cutOff(isCutOff),
     };
-    networks.add(network.reset);
-    const controller = assemble({
+    const onSend = (request: { method: string; path: string }): void => fence(identity, request);
+    const network = createNetwork({ server, clock, machine, random, faults, victim, isDown, onSend });
+    const process = startProcess({
+      identity,
+      machine,
       network,
-      clock: own,
       random,
       concurrency,
-      log,
+      elects: replicas > 1,
       metrics: options.metrics,
-      onLog,
+      onLog: options.onLog,
       told: options.told,
-      identity: `sim_${processes}`,
-      onFatal: die,
+      onEnd: () => void alive.delete(process),
     });
-    const running = controller.run(stop.signal).then(() => (ended ??= 'stopped'));
-    return {
-      controller,
-      log,
-      get ended() {
-        return ended;
-      },
-      kill: () => die('killed'),
-      async stop() {
-        stop.abort();
-        await until('stopped', () => ended !== undefined);
-        await running;
-        die('stopped');
-      },
-    };
+    alive.set(process, network.reset);
+    return process;
   }
 
   function verdicts(): readonly string[] {
-    const ours = new Set(
-      changes.filter(({ manager }) => manager === 'nodeport-manager').map(({ revision }) => `${revision}`),
+    const ours = new Set(changes.filter(isOurs).map(({ revision }) => `${revision}`));
+    const verdict = judge(
+      changes.flatMap(recorded),
+      ({ object }) => ours.has(object.metadata.resourceVersion),
+      VIEWS_LAG,
     );
-    return judge(changes.flatMap(recorded), ({ object }) => ours.has(object.metadata.resourceVersion));
+    return replicas === 1 ? verdict : [...verdict, ...sharedEpochs(changes)];
   }
 
   function supervise(): () => SimProcess {
-    let present = start();
+    const slots = Array.from({ length: replicas }, start);
     const look = (): void => {
-      if (present.ended !== undefined) present = start();
+      for (const [i, { ended }] of slots.entries()) if (ended !== undefined) slots[i] = start();
       clock.after(RESTARTED_AFTER, look);
     };
     clock.after(RESTARTED_AFTER, look);
-    return () => present;
+    return () => {
+      const holder = replicas === 1 ? '' : leaseHolder();
+      return slots.find(({ identity }) => identity === holder) ?? (slots[0] as SimProcess);
+    };
+  }
+
+  function resetConnections(): void {
+    for (const reset of alive.values()) reset();
+  }
+
+  function outage(ms: Millis): void {
+    downUntil = clock.monotonic() + ms;
+    resetConnections();
   }
 
   return {
@@ -233,14 +240,24 @@ export function createSimulation(options: SimulationOptions): Simulation {
     services: () => list('/api/v1/services'),
     start,
     supervise,
+    processes: () => [...alive.keys()],
+    async stop(process) {
+      process.terminate();
+      await until('stopped', () => process.ended !== undefined);
+    },
+    leaseHolder,
+    stepClock(ms) {
+      skew += ms;
+    },
     restore(revision) {
       past.push(...verdicts());
-      server.restore(Math.max(1, revision));
-      downUntil = clock.monotonic() + DOWN_FOR;
-      changes.splice(0, changes.length, ...server.history);
-      networks.forEach((reset) => reset());
+      const to = Math.max(1, revision);
+      server.restore(to);
+      changes = changes.filter((change) => change.revision <= to);
+      outage(DOWN_FOR);
     },
-    resetConnections: () => networks.forEach((reset) => reset()),
+    resetConnections,
+    outage,
     until,
     async elapse(ms) {
       const end = clock.monotonic() + ms;
@@ -255,83 +272,29 @@ export function createSimulation(options: SimulationOptions): Simulation {
   };
 }
 
-/** As main.ts puts it together, but for flags, pages and signals. */
-function assemble(parts: {
-  network: ReturnType<typeof createNetwork>;
-  clock: Clock;
-  random: () => number;
-  concurrency: number;
-  identity: string;
-  log: string[];
-  metrics: Metrics | undefined;
-  onLog: SimulationOptions['onLog'];
-  told: string | undefined;
-  onFatal: (message: string) => void;
-}): Controller {
-  const { network: wire, clock, random, identity, concurrency, metrics, onFatal } = parts;
-  const transport = createTransport({
-    wire,
-    authorize: () => Promise.resolve({}),
-    host: 'sim',
-    userAgent: 'sim',
-    clock,
-    random,
-    ...(metrics === undefined ? {} : { observer: { answered: metrics.request } }),
-  });
-  const line = (details: object, message: string): void => {
-    parts.log.push(`${message} ${JSON.stringify(details)}`);
-    parts.onLog?.({ ...details, msg: message });
-  };
-  const log = { debug: nothing, info: line, warn: line, error: line };
-  const controller = createController({
-    namespace: SYSTEM,
-    identity,
-    concurrency,
-    resyncPeriod: 600_000,
-    seed: '',
-    nodePortRange: parts.told,
-    transport,
-    events: createEventRecorder({
-      transport,
-      reportingController: 'sim/controller',
-      reportingInstance: identity,
-      clock,
-    }),
-    clock,
-    random,
-    explains: false,
-    log,
-    mandate: async () => selfAppointed,
-    onFatal,
-    observer: metrics === undefined ? unobserved : observing(metrics, log),
-  });
-  metrics?.watch(controller);
-  return controller;
+/** A change, and when it was made, ms. */
+type Timed = Change & { readonly at: Millis };
+
+function isOurs({ manager }: Change): boolean {
+  return manager === 'nodeport-manager';
 }
 
-const nothing = (): void => undefined;
-const unobserved: ControllerObserver = {
-  audit: { allocated: nothing, took: nothing, released: nothing },
-  conflictSeen: nothing,
-  journal: { wrote: nothing, healed: nothing },
-  workqueue: { added: nothing, started: nothing, finished: nothing, retried: nothing },
-  reflector: { listed: nothing, watched: nothing, failed: nothing },
-};
-
-/** The same time; a timer takes 1 ms at least, as Node's do; what was planned by a process that is dead does not happen. */
-function ownClock(clock: Clock): Clock & { stop(): void } {
-  let isStopped = false;
-  return {
-    now: clock.now,
-    monotonic: clock.monotonic,
-    after: (ms, run) => clock.after(Math.max(ms, 1), () => (isStopped ? undefined : run())),
-    stop() {
-      isStopped = true;
-    },
-  };
+/** Epochs under which more than one process has written to the table. */
+function sharedEpochs(changes: readonly Change[]): string[] {
+  const writers = new Map<string, Set<string>>();
+  for (const change of changes) {
+    const { name = '', annotations } = change.object?.metadata ?? {};
+    if (!isOurs(change) || !/^nodeport-table-\d+$/.test(name)) continue;
+    const stamp = annotations?.[TABLE.epochAnnotation];
+    const [epoch = '', identity = ''] = typeof stamp === 'string' ? stamp.split('/') : [];
+    writers.set(epoch, (writers.get(epoch) ?? new Set()).add(identity));
+  }
+  return [...writers]
+    .filter(([, all]) => all.size > 1)
+    .map(([epoch, all]) => `One writer: ${[...all].join(' and ')} wrote in epoch ${epoch}`);
 }
 
-function recorded({ resource, object, before, revision }: Change): Recorded[] {
+function recorded({ resource, object, before, revision, at }: Timed): Recorded[] {
   const kind = (
     {
       services: 'Service',
@@ -348,7 +311,7 @@ function recorded({ resource, object, before, revision }: Change): Recorded[] {
       kind,
       object: { ...last, metadata },
       deleted: object === undefined,
-      at: revision,
+      at,
     } as unknown as Recorded,
   ];
 }
