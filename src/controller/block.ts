@@ -1,4 +1,5 @@
 import type { Entry } from '../allocation/types.ts';
+import type { Millis } from '../kube/clock.ts';
 import type { Port } from '../ports/portSet.ts';
 import type { Damage } from './heals.ts';
 import { type BlockView, numbersOfBlock } from './table.ts';
@@ -51,4 +52,12 @@ export function newBatch(closed: boolean): Batch {
   batch.done.promise.catch(() => undefined);
   if (closed) batch.done.reject(new Error('the journal is closed'));
   return batch;
+}
+
+const FIRST_BACKOFF: Millis = 100;
+const LONGEST_BACKOFF: Millis = 10_000;
+
+/** ms before the next try of a write, after so many. */
+export function backoffFor(tries: number): Millis {
+  return Math.min(FIRST_BACKOFF * 2 ** (tries - 1), LONGEST_BACKOFF);
 }

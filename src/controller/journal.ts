@@ -7,7 +7,7 @@
  *   idle ──add──► writing ──ok──► idle, or the next batch
  *                    ├──409, 404──► read again, compare with what we wrote last:
  *                    │                a stamp of our own  → somebody edited it: ours goes over it (a heal)
- *                    │                an older stamp      → a former leader was late: its new reservations stand,
+ *                    │                an older stamp      → a former leader was late: its reservations and releases stand,
  *                    │                                      ours on the same number are lost and decided again
  *                    │                any other stamp     → a Lease names us: stamp all blocks anew, above it;
  *                    │                                      else stop: another leader is at work
@@ -18,12 +18,12 @@
  */
 import { formatEntry, parseEntry } from '../allocation/entry.ts';
 import type { Entry } from '../allocation/types.ts';
-import { type Clock, type Millis, sleep } from '../kube/clock.ts';
+import { type Clock, sleep } from '../kube/clock.ts';
 import { isKubeError } from '../kube/errors.ts';
 import { compareResourceVersions, type Store } from '../kube/store.ts';
 import type { Transport } from '../kube/transport.ts';
 import type { Port } from '../ports/portSet.ts';
-import { type Batch, type Block, newBatch, newBlock } from './block.ts';
+import { backoffFor, type Batch, type Block, newBatch, newBlock } from './block.ts';
 import { type Heal, type HealKind, healOf, noteDamage } from './heals.ts';
 import type { Mandate } from './mandate.ts';
 import {
@@ -105,9 +105,6 @@ export interface Journal {
   close(): void;
 }
 
-const FIRST_BACKOFF: Millis = 100;
-const LONGEST_BACKOFF: Millis = 10_000;
-
 export function createJournal(options: JournalOptions): Journal {
   const { transport, namespace, clock, observer, log } = options;
   const blocks = new Map<string, Block>();
@@ -118,6 +115,8 @@ export function createJournal(options: JournalOptions): Journal {
   /** The highest epoch of what was loaded. */
   let found = 0;
   let newestFound = '';
+  /** Nothing was decided yet from what was loaded. */
+  let isOpening = false;
   let raising = Promise.resolve();
   let whenIdle = Promise.withResolvers<void>();
   let working = 0;
@@ -233,12 +232,16 @@ export function createJournal(options: JournalOptions): Journal {
       observer.healed(view === undefined ? 'deleted' : 'edited', block.name);
   }
 
-  /** A former leader's late write: what it reserved and we did not know stands. */
+  /** A former leader's late write: what it reserved and we did not know stands, and what it released before we began. */
   function takeOver(block: Block, view: BlockView, batch: Batch | undefined): void {
     for (const [port, entry] of readableEntries(view)) {
       const before = parseEntry(block.expected[port] ?? '');
       const ours = batch?.changes.get(port) ?? block.next?.changes.get(port);
-      if (entry.state !== 'Held' || entry.uid === before?.uid || entry.uid === ours?.uid) continue;
+      const isNews =
+        entry.state === 'Held'
+          ? entry.uid !== before?.uid && entry.uid !== ours?.uid
+          : isOpening && entry.uid === before?.uid && before.state === 'Held' && ours === undefined;
+      if (!isNews) continue;
       block.expected[port] = formatEntry(entry);
       for (const each of [batch, block.next]) each?.changes.delete(port);
       options.onFound(port, entry);
@@ -359,8 +362,10 @@ export function createJournal(options: JournalOptions): Journal {
       return { entries, unreadable };
     },
     async open() {
+      isOpening = true;
       stamp = `${await options.mandate().claimEpoch(found)}/${options.identity}`;
       await stampAll();
+      isOpening = false;
     },
     write(changes) {
       const batches = new Map<string, Batch>();
@@ -391,8 +396,4 @@ export function createJournal(options: JournalOptions): Journal {
     sizes: () => new Map([...blocks].map(([name, { expected }]) => [name, bytesOf(expected)])),
     close,
   };
-}
-
-function backoffFor(tries: number): Millis {
-  return Math.min(FIRST_BACKOFF * 2 ** (tries - 1), LONGEST_BACKOFF);
 }
