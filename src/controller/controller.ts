@@ -11,7 +11,7 @@
  */
 import PQueue from 'p-queue';
 import { createLedger, type Ledger } from '../allocation/ledger.ts';
-import { compileRanges, parseDuration, type Range } from '../allocation/range.ts';
+import { parseDuration, type Range } from '../allocation/range.ts';
 import type { Owner } from '../allocation/types.ts';
 import { createSurvey, type Usage, usageOf } from '../allocation/usage.ts';
 import { portRangeDefaults } from '../api/portRange.ts';
@@ -19,14 +19,14 @@ import type { ServiceView } from '../api/service.ts';
 import type { Clock, Millis } from '../kube/clock.ts';
 import type { EventRecorder } from '../kube/events.ts';
 import type { ReflectorObserver } from '../kube/reflector.ts';
-import type { Store } from '../kube/store.ts';
 import { createThrottle } from '../kube/throttle.ts';
 import type { Transport } from '../kube/transport.ts';
 import { createWorkqueue, type WorkqueueObserver } from '../kube/workqueue.ts';
-import { has, type PortSet, sizeOf } from '../ports/portSet.ts';
+import { has, sizeOf } from '../ports/portSet.ts';
 import { type AuditObserver, createAudit, explainTo, type Log } from './audit.ts';
 import { createCaches } from './caches.ts';
-import { changesAdmission, changesDecisions, inOrder, type PortRangeView } from './inputs.ts';
+import { compiledOnDemand } from './compiled.ts';
+import { changesAdmission, changesDecisions, inOrder } from './inputs.ts';
 import { createJournal, type JournalObserver } from './journal.ts';
 import { createLoop } from './loop.ts';
 import { type ConflictKind, createConflictWatch, type Drifting } from './conflicts.ts';
@@ -390,26 +390,4 @@ export function createController(options: ControllerOptions): Controller {
     const stale = caches.stale();
     return stale === undefined ? undefined : `the cache of ${stale} is stale`;
   }
-}
-
-/** Compiles all PortRanges when they are asked for after a change: a list of hundreds is one compilation, not hundreds. */
-function compiledOnDemand(
-  views: Store<PortRangeView>,
-  nodePorts: () => PortSet | undefined,
-  onChange: () => void,
-): { get: () => ReadonlyMap<string, Range>; outdate: () => void } {
-  let compiled: ReadonlyMap<string, Range> | undefined;
-  let isAnnounced = false;
-  return {
-    get: () => (compiled ??= compileRanges(views.values(), nodePorts())),
-    outdate() {
-      compiled = undefined;
-      if (isAnnounced) return;
-      isAnnounced = true;
-      queueMicrotask(() => {
-        isAnnounced = false;
-        onChange();
-      });
-    },
-  };
 }

@@ -140,7 +140,7 @@ test('nobody is first in line by a condition that says it waited before it was m
   await sim.elapse(60_000);
   sim.service('a/forger', { annotations: { [ANNOTATION.ports]: '30010' } });
   await sim.elapse(60_000);
-  await first.stop();
+  await sim.stop(first);
   const forged = { ...conditionOf(sim, 'forger'), lastTransitionTime: '2001-01-01T00:00:00Z' };
   sim.editStatus('a/forger', { conditions: [forged] });
   expect(conditionOf(sim, 'forger')).toEqual(forged);
