@@ -115,11 +115,8 @@ function eventOf(name: string, line: string): WatchEvent {
     typeof event.object?.metadata !== 'object' ||
     event.object.metadata === null
   ) {
-    throw new KubeError({
-      code: 'BadResponse',
-      request: name,
-      message: `not a watch event: ${line.slice(0, 200)}`,
-    });
+    // Not quoted: whoever answers so is no apiserver, and may repeat the request with its credentials.
+    throw new KubeError({ code: 'BadResponse', request: name, message: 'a line is not a watch event' });
   }
   return event as WatchEvent;
 }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { describe, expect, test } from 'vitest';
 import { isAmbiguous, isKubeError, type KubeError } from '../../src/kube/errors.ts';
 import type { ApiRequest, PatchType, TransportObserver } from '../../src/kube/transport.ts';
@@ -142,6 +143,28 @@ describe('errors', () => {
     server.on('PATCH /x', text('<html>Bad Gateway</html>', 502));
     const e = await failure(transport.request(patch));
     expect([e.code, e.status, isAmbiguous(e)]).toEqual(['ServerError', 502, true]);
+  });
+
+  test('a page that repeats what was asked is quoted without the credentials, also where the quote is cut', async () => {
+    const { server, transport } = await rig({
+      authorize: async () => ({ authorization: 'Bearer s3cr3t-t0ken' }),
+    });
+    const echo: Answer = (response, { headers }) =>
+      void response.writeHead(502).end(`${'.'.repeat(190)}${String(headers['authorization'])}`);
+    server.on('*', echo);
+    const signal = new AbortController().signal;
+    const watch = transport.watch({ path: '/x', query: {}, inactivityMs: 1000, signal });
+    const errors = [
+      await failure(transport.request(get)),
+      await failure(watch[Symbol.asyncIterator]().next()),
+    ];
+    server.on('GET /x', text('s3cr3t-t0ken is no JSON'));
+    errors.push(await failure(transport.request(get)));
+    server.on('WATCH /x', (response, { headers }) => void response.end(`${JSON.stringify({ headers })}\n`));
+    const other = transport.watch({ path: '/x', query: {}, inactivityMs: 1000, signal });
+    errors.push(await failure(other[Symbol.asyncIterator]().next()));
+    for (const e of errors) expect(inspect(e, { depth: null })).not.toMatch(/s3cr3t|s3c/);
+    expect(errors[2]?.message).toContain('… is no JSON');
   });
 
   test('"range is full" is a decision of the server; trouble with etcd is a doubt', async () => {
