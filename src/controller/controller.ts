@@ -377,6 +377,8 @@ export function createController(options: ControllerOptions): Controller {
 
   function onResync(): void {
     lastSync = clock.now();
+    // Where nobody needs a look, there still may be history that is dropped.
+    loop.carryOn();
     // Restarted meanwhile, the apiserver may have another range; and who may read it may have changed.
     void nodePorts.discover();
   }

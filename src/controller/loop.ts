@@ -76,6 +76,8 @@ export interface Loop {
   open(): void;
   /** Decides nothing more until `open`. */
   pause(): void;
+  /** Carries on what changed in the ledger without a key that became ready. */
+  carryOn(): void;
   /** Makes the Service's key ready. */
   touch(service: ServiceView): void;
   /** Refused Services, by namespace/name. */
@@ -360,6 +362,7 @@ export function createLoop(parts: LoopParts): Loop {
       isOpen = false;
       timer();
     },
+    carryOn: schedule,
     touch,
     waiting: waiting.all,
     drained: () => (busy === 0 ? Promise.resolve() : whenDrained.promise),
