@@ -134,8 +134,13 @@ ${notExcluded(time)}`,
       alert: 'NodePortRangeExhausted',
       severity: 'critical',
       holds: 2 * MINUTE,
+      // A PortRange may be there for requests by number only: what is free of it then is nobody's trouble until somebody waits.
       expr: `
 ${FREE} == 0
+unless on (cluster, range) (
+  max by (cluster, range) (last_over_time(${P}range_explicit_only_free_ports[${time(HELD)}])) > 0
+  unless on (cluster, range) ${PENDING}{reason="RangeExhausted"}
+)
 ${notExcluded(time)}`,
       summary: 'A PortRange has no free port: new Services wait.',
       description:

@@ -73,6 +73,18 @@ describe('usage', () => {
     },
   );
 
+  test('NodePortRangeExhausted: where ports are free by number only, when somebody waits', async () => {
+    const explicit = { [`${P}range_explicit_only_free_ports{range="team-a",instance="a",job="j"}`]: '4x60' };
+    const series = { ...range('team-a', 10, '0x60', '0.6x60'), ...explicit, ...counts };
+    await expectAlert('NodePortRangeExhausted', { series, at: '30m', fires: [] });
+    const waits = { [`${P}pending_services{range="team-a",reason="RangeExhausted"}`]: '_x20 1x40' };
+    const description =
+      'None of the 10 node ports of PortRange team-a is free: its Services hold 10, others hold 0, 0 are cooling down.';
+    const fires = [{ labels, description }];
+    await expectAlert('NodePortRangeExhausted', { series: { ...series, ...waits }, at: '20m', fires: [] });
+    await expectAlert('NodePortRangeExhausted', { series: { ...series, ...waits }, at: '24m', fires });
+  });
+
   test('NodePortRangeExhausted stays quiet over a deploy that takes the last port for a moment', async () => {
     const series = range('team-a', 10, '2x10 0x1 2x30', '0.8x10 1x1 0.8x30');
     await expectAlert('NodePortRangeExhausted', { series, at: '12m', fires: [] });
