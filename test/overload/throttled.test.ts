@@ -54,7 +54,7 @@ function tell(name: string, traffic: Traffic): void {
   console.info(`${name}: ${perSecond} requests a second, at most ${traffic.mostInASecond()} in one`);
 }
 
-describe('429 for a minute is no hot loop, and then all is served', () => {
+describe('429 for a minute is no hot loop, and then all is served', { timeout: 60_000 }, () => {
   const isToServices = (request: WireRequest): boolean =>
     isWrite(request) && request.path.includes('/services/');
 

@@ -65,4 +65,4 @@ test('of thousands of Services that came and went, nothing is remembered but who
     .map(({ madeAt, size }) => `${madeAt} has ${size()} of ${CHURNED}`);
   expect(grown).toEqual([]);
   expect(sim.violations()).toEqual([]);
-});
+}, 60_000);
