@@ -163,9 +163,9 @@ export function createAudit(parts: {
       if (transition.kind === 'released') return released(transition);
       const { kind, port, entry, check } = transition;
       const { service, uid, ports: names, range, request } = entry;
-      const line = { service, uid, port, names, to: port, range, request, check };
-      if (kind === 'reserved') say('reserved', line, 'port reserved');
-      else say('healed', { ...line, kind }, 'table entry healed');
+      const line = { service, uid, port, names, range, request, check };
+      if (kind === 'reserved') say('reserved', { ...line, to: port }, 'port reserved');
+      else say('healed', { ...line, kind, from: 'no entry', to: entry.state }, 'table entry healed');
     },
     healed({ block, kind, by, ports }) {
       const who = by === undefined ? {} : { by };

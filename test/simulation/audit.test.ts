@@ -70,7 +70,7 @@ describe('each transition of a number is one line in the log', () => {
       await playAll(sim);
       expect(differences(lines, whats(sim)), `seed ${seed}`).toEqual(NONE);
     }
-  });
+  }, 60_000);
 
   test('after restarts, and when a second controller takes over, but for what a dying one never heard of', async () => {
     const { lines, faults, unheard } = listening();
@@ -92,6 +92,58 @@ describe('each transition of a number is one line in the log', () => {
     expect(extra).toEqual([]);
     expect(missing.filter((what) => !unheard(sim).includes(what))).toEqual([]);
   });
+});
+
+test('what somebody did to the table is told when it is mended: which number, who, and what it was', async () => {
+  const lines: LogLine[] = [];
+  const sim = createSimulation({ seed: 3, onLog: (line) => lines.push(line) });
+  const block = '/api/v1/namespaces/nodeport-manager-system/configmaps/nodeport-table-30000';
+  sim.namespace('a');
+  sim.range('low', 30_000, 30_009);
+  let present = sim.start();
+  for (const name of ['one', 'two']) sim.service(`a/${name}`, { range: 'low' });
+  await sim.rest();
+  const healed = async (spoil: () => void): Promise<object[]> => {
+    lines.length = 0;
+    spoil();
+    await sim.rest();
+    const told = lines.filter(({ audit }) => audit === 'healed');
+    return told.map(({ port, service, kind, by, from, to }) => ({ port, service, kind, by, from, to }));
+  };
+  const one = { port: 30_000, service: 'a/one', to: 'Held' };
+  const two = { ...one, port: 30_001, service: 'a/two' };
+  const edit = (data: object) => () => void sim.request('PATCH', block, { data });
+
+  expect(await healed(edit({ 30000: '{}' }))).toEqual([{ ...one, kind: 'corrupt', by: 'team', from: '{}' }]);
+  const thief = {
+    state: 'Held',
+    service: 'a/thief',
+    uid: 'u',
+    ports: [],
+    range: '',
+    request: '',
+    since: '2026-01-01T00:00:00Z',
+  };
+  expect(await healed(edit({ 30000: JSON.stringify(thief), 30007: JSON.stringify(thief) }))).toEqual([
+    { ...one, kind: 'edited', by: 'team', from: 'Held a/thief' },
+    { port: 30_007, service: '', kind: 'edited', by: 'team', from: 'Held a/thief', to: 'no entry' },
+  ]);
+  // Of what was taken out, the apiserver does not remember by whom.
+  const unknown = { by: undefined, from: 'no entry' };
+  expect(await healed(edit({ 30001: null }))).toEqual([{ ...two, kind: 'edited', ...unknown }]);
+  expect(await healed(() => void sim.request('DELETE', block))).toEqual([
+    { ...one, kind: 'deleted', ...unknown },
+    { ...two, kind: 'deleted', ...unknown },
+  ]);
+  const restarted = await healed(() => {
+    present.kill();
+    sim.request('DELETE', block);
+    present = sim.start();
+  });
+  expect(restarted.toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)))).toEqual([
+    { ...one, kind: 'rebuilt', ...unknown },
+    { ...two, kind: 'rebuilt', ...unknown },
+  ]);
 });
 
 /** Hears which writes took effect without an answer to the process that made them. */
