@@ -266,11 +266,12 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
       }
       return true;
     },
+    awaits: (port, key) => waiting.forPort(port).some((waiter) => waiter.key === key),
     gotNodePortsAt: (uid) => newcomers.get(uid),
     hasRoomFor(range, key, need) {
       // Nobody to step behind: whether there are enough shows when they are picked.
       if (!waiting.isAwaited(range.name)) return true;
-      return waiting.leftFor(range.name, key, countWithout(range.pickable, taken)) >= need;
+      return waiting.leftFor(range.name, key, countWithout(range.pickable, spokenFor)) >= need;
     },
 
     observe,
@@ -356,7 +357,9 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
         if (has(taken, Number(name))) continue;
         for (const waiter of waiting.forPort(Number(name))) if (isServable(waiter)) keys.add(waiter.key);
       } else if (range !== undefined) {
-        for (const waiter of waiting.servable(name, countWithout(range.pickable, taken))) keys.add(waiter);
+        // What somebody waits for by name is nobody else's to be promised.
+        for (const waiter of waiting.servable(name, countWithout(range.pickable, spokenFor)))
+          keys.add(waiter);
       }
     }
     return [...keys];

@@ -78,13 +78,14 @@ function fillUp(situation: Situation, range: Range, draft: Draft): number | unde
   return hasRoomFor(need) && pickFor(situation, range, draft) ? undefined : need;
 }
 
-/** How many of these numbers anybody could have: they count against those who wait longer. */
-function contestedAmong(chosen: Chosen, { ledger }: Situation, range: Range): number {
+/** How many of these numbers anybody could have: they count against those who wait longer. One that it waits for by name is its. */
+function contestedAmong(chosen: Chosen, { ledger, owner }: Situation, range: Range): number {
   const isContested = (port: Port | undefined, i: number): boolean =>
     port !== undefined &&
     chosen.indexOf(port) === i &&
     has(range.pickable, port) &&
-    ledger.holding(port) === undefined;
+    ledger.holding(port) === undefined &&
+    !ledger.awaits(port, owner.key);
   return chosen.filter(isContested).length;
 }
 

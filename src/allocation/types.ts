@@ -103,9 +103,11 @@ export interface LedgerView {
   returnable(owner: Owner, ports: readonly ServicePort[]): readonly Port[];
   /** Nobody who can be served has asked for this number before this Service. */
   isNext(port: Port, key: string): boolean;
+  /** Whether the Service of this namespace/name waits for the number by name. */
+  awaits(port: Port, key: string): boolean;
   /** When it got its node ports, if we saw it without any before; a default that was in force then reaches it as new. */
   gotNodePortsAt(uid: string): Millis | undefined;
-  /** Whether the range has so many free numbers beside those that earlier waiters will take. */
+  /** Whether the range has so many free numbers beside those that earlier waiters will take or wait for by name. */
   hasRoomFor(range: Range, key: string, need: number): boolean;
 }
 

@@ -60,6 +60,22 @@ describe('who waits', () => {
     expect(numbers(d.serve(web))).toEqual([30_100]);
   });
 
+  test.each(['the one by number', 'the other'])(
+    'by number comes before who came later and takes any, though it is the last one, and %s is decided first',
+    (first) => {
+      const d = desk({ r: { ranges: [{ from: 30_100 }], cooldown: FREE } });
+      const holder = d.serve(service(['http:80 31000'], { name: 'holder' }));
+      const web = d.serve(service(['http:80 31001'], names('30100')));
+      const any = d.serve(service(['http:80 31002'], { name: 'any', createdAt: NOW + 1_000 }));
+      d.drain();
+      d.vanish(holder);
+      expect(d.wake()).toContain('a/web');
+      const order = first === 'the other' ? [any, web] : [web, any];
+      const served = new Map(order.map((view) => [view, numbers(d.serve(view))]));
+      expect([served.get(web), served.get(any)]).toEqual([[30_100], [31_002]]);
+    },
+  );
+
   test('by number comes before the last owner, once the number rests no more', () => {
     const d = desk();
     const holder = d.serve(service(['http:80 31000'], { name: 'holder' }));
