@@ -10,7 +10,7 @@ const names = (value: string): Record<string, string> => ({ [ANNOTATION.ports]: 
 
 describe('a number that was released and that the apiserver refuses for five minutes all the same', () => {
   /** As several apiservers may, each with a memory of its own. */
-  function forgetful(seed: number): { sim: Simulation; refused(): number; remember(): void } {
+  function forgetful(seed: number) {
     let isForgetful = true;
     let refused = 0;
     const sim = createSimulation({
@@ -28,7 +28,8 @@ describe('a number that was released and that the apiserver refuses for five min
     });
     sim.namespace('a');
     sim.range('r', 30_000, 30_001, { cooldown: '0s' });
-    return { sim, refused: () => refused, remember: () => void (isForgetful = false) };
+    const refuse = (now: boolean): void => void (isForgetful = now);
+    return { sim, refused: () => refused, remember: () => refuse(false), forget: () => refuse(true) };
   }
 
   test('kubernetes #89042: who takes any number has another one at once', async () => {
@@ -55,15 +56,24 @@ describe('a number that was released and that the apiserver refuses for five min
   });
 
   test('kubernetes #32987: one that was deleted and is made again has its number in the end, and nobody else meanwhile', async () => {
-    const { sim, remember } = forgetful(33);
+    const { sim, remember, forget, refused } = forgetful(33);
+    const web = { range: 'r', annotations: names('30000') };
     remember();
-    sim.service('a/web', { range: 'r', annotations: names('30001') });
+    sim.service('a/web', web);
     sim.start();
     await sim.rest();
+    forget();
     sim.remove('a/web');
-    sim.service('a/web', { range: 'r', annotations: names('30001') });
-    await sim.rest();
-    expect(numbersOn(sim, 'a/web')).toEqual([30_001]);
+    sim.service('a/web', web);
+    await sim.elapse(10_000);
+    for (const name of ['x', 'y']) sim.service(`a/${name}`, { range: 'r' });
+    await sim.elapse(290_000);
+    expect(refused()).toBeGreaterThan(5);
+    expect([told(sim, 'a/web')?.status, numbersOn(sim, 'a/x')]).toEqual(['False', [30_001]]);
+    remember();
+    await sim.elapse(31_000);
+    expect([numbersOn(sim, 'a/web'), told(sim, 'a/web')?.reason]).toEqual([[30_000], 'Assigned']);
+    expect(told(sim, 'a/y')?.reason).toBe('RangeExhausted');
     expect(sim.violations()).toEqual([]);
   });
 });
