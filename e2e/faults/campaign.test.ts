@@ -20,6 +20,8 @@ describe('when the faults are over, every promise was kept and all that can be s
     async (_, plan) => {
       const { struck, complaints } = await playPlan(arena, plan);
       if (complaints.length > 0) console.error(report(plan, struck, complaints));
+      else if (SEED !== undefined)
+        process.stderr.write(`e2e: SEED=${plan.seed}: well, after ${struck.length} strikes\n`);
       expect(complaints).toEqual([]);
     },
   );

@@ -60,10 +60,12 @@ async function atWrites(): Promise<void> {
   for (const kill of writes.flatMap((at) => moments.map((moment) => ({ at, moment })))) {
     const kills = undisturbed.writes.map((count) => (kill.at < count ? kill : undefined));
     try {
-      struck += await playKilled(arena, undisturbed, kills);
+      const kept = await playKilled(arena, undisturbed, kills);
+      struck += kept;
+      process.stderr.write(`e2e: ${inWords(kill)}: the same, ${kept} times\n`);
     } catch (error) {
       failures.push(report(kill, error));
-      console.error(failures.at(-1));
+      process.stderr.write(`e2e: ${failures.at(-1)}\n`);
     }
   }
   console.info(`${struck} kills in ${writes.length * moments.length} histories, ${failures.length} failed`);

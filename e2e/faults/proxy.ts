@@ -68,6 +68,8 @@ export interface Proxy {
   readonly answered: readonly Answered[];
   /** How many requests are under way, without watches. */
   underWay(): number;
+  /** The resources of the watches that are open and not silent. */
+  watched(): string[];
   /** ms since a counted write was under way. */
   quietFor(): number;
   /** Stops, and lets go on, every request that arrives; it comes no further than to the proxy. */
@@ -80,6 +82,8 @@ export interface Proxy {
   resetConnections(): void;
   /** No connection that is open now carries anything any more, and nobody says so. */
   halfOpen(): void;
+  /** Nothing goes wrong from now on; what has gone wrong stays so. */
+  calm(): void;
   /** What hangs or is silent breaks at last. */
   mend(): void;
   /** Connections are refused from now on, those that are open break. */
@@ -256,6 +260,7 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
       for (const outgoing of underWay) if (isGone(outgoing)) underWay.delete(outgoing);
       return underWay.size;
     },
+    watched: watches.heard,
     quietFor: () => (writing > 0 ? 0 : performance.now() - lastWrite),
     freeze() {
       gate = Promise.withResolvers();
@@ -266,6 +271,10 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
     resetConnections,
     halfOpen() {
       for (const socket of sockets) mute.add(socket);
+    },
+    calm() {
+      faults = {};
+      watches.calm();
     },
     mend() {
       for (const outgoing of hanging) reset(outgoing);

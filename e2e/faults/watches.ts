@@ -16,10 +16,20 @@ export type WatchFault =
 
 export interface Watches {
   open(passing: Passing, outgoing: ServerResponse, fault: WatchFault | undefined): Promise<void>;
+  /** The resources of the watches that are open and heard. */
+  heard(): string[];
   hold(): void;
   release(): void;
+  /** What has not struck yet does not strike any more, and nothing lags. */
+  calm(): void;
   /** Those that are silent break at last. */
   mend(): void;
+}
+
+interface Open {
+  readonly resource: string;
+  lag: number;
+  cancel: () => void;
 }
 
 const GONE = {
@@ -37,6 +47,7 @@ export function createWatches(to: {
   isMute: (socket: Socket) => boolean;
 }): Watches {
   const silent = new Set<ServerResponse>();
+  const all = new Map<ServerResponse, Open>();
   let gate = Promise.withResolvers<void>();
   gate.resolve();
 
@@ -52,13 +63,14 @@ export function createWatches(to: {
     });
     outgoing.writeHead(statusCode, { 'content-type': String(headers['content-type']) });
     outgoing.flushHeaders();
-    const cancel = strikesLater(fault, outgoing);
     const lag = fault?.do === 'lag' ? fault.ms : 0;
+    const own: Open = { resource: passing.resource, lag, cancel: strikesLater(fault, outgoing) };
+    if (statusCode === 200) all.set(outgoing, own);
     let told = Promise.resolve();
     try {
       for await (const line of linesOf(body)) {
         if (fault?.do === 'no bookmarks' && line.startsWith('{"type":"BOOKMARK"')) continue;
-        const due = performance.now() + lag;
+        const due = performance.now() + own.lag;
         told = told.then(() => tell(outgoing, line, due));
       }
       await told;
@@ -67,8 +79,9 @@ export function createWatches(to: {
       // It broke, or nobody reads it any more; who hears nothing is not told.
       if (isHeard(outgoing)) throw error;
     } finally {
-      cancel();
+      own.cancel();
       gone.abort();
+      all.delete(outgoing);
     }
   }
 
@@ -99,10 +112,17 @@ export function createWatches(to: {
 
   return {
     open,
+    heard: () => [...all].flatMap(([outgoing, { resource }]) => (isHeard(outgoing) ? [resource] : [])),
     hold() {
       gate = Promise.withResolvers();
     },
     release: () => gate.resolve(),
+    calm() {
+      for (const open of all.values()) {
+        open.cancel();
+        open.lag = 0;
+      }
+    },
     mend() {
       for (const outgoing of silent) outgoing.socket?.resetAndDestroy();
       silent.clear();
