@@ -193,7 +193,7 @@ async function complaintsAbout(history: History): Promise<string[]> {
   await history.start();
   await hear('A fresh start', async () => {
     await history.present().ready();
-    await history.rests(1_000);
+    await history.rests();
     await history.checker().verify();
     const differs = differences(before, stateOf(history.checker()));
     complaints.push(...differs.map((line) => `A fresh start comes to another state: ${line}`));
@@ -226,5 +226,5 @@ async function isWell(history: History): Promise<void> {
     expect(Math.max(...synced), 'the last resync').toBeGreaterThan(since / 1_000);
   }, left());
   await eventually(() => history.checker().untilTableIsTrue(), left());
-  await history.rests(1_200, left());
+  await history.rests(left());
 }

@@ -31,8 +31,6 @@ export interface Undisturbed {
   readonly made: readonly Readonly<Record<string, number>>[];
 }
 
-/** Longer than a PortRange's status lags. */
-const RESTS_MS = 700;
 /** Enough for the controller to read its answer; what it sends then gets no further than to the proxy. */
 const READ_MS = 5;
 const FLAGS = [...ALONE, '--seed=1', '--resync-period=10m'];
@@ -63,13 +61,13 @@ export async function playUndisturbed(arena: Arena): Promise<Undisturbed> {
 }
 
 async function settles(history: History): Promise<void> {
-  await history.rests(RESTS_MS);
+  await history.rests();
   await history.checker().untilTableIsTrue();
   // A cooldown is quiet, too.
   const rests = () => stateOf(history.checker()).services.some((text) => text.includes('rests until'));
   if (!rests()) return;
   await eventually(() => expect(rests()).toBe(false));
-  await history.rests(RESTS_MS);
+  await history.rests();
 }
 
 /**

@@ -70,8 +70,8 @@ export interface Proxy {
   underWay(): number;
   /** The resources of the watches that are open and not silent. */
   watched(): string[];
-  /** ms since a counted write was under way. */
-  quietFor(): number;
+  /** The newest resourceVersion of this resource that a watch has told; 0: none. */
+  told(resource: string): number;
   /** Stops, and lets go on, every request that arrives; it comes no further than to the proxy. */
   freeze(): void;
   thaw(): void;
@@ -115,8 +115,6 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
   const lists = new Map<string, Answer[]>();
   const answered: Answered[] = [];
   let faults: Faults = {};
-  let lastWrite = performance.now();
-  let writing = 0;
   let gate = Promise.withResolvers<void>();
   gate.resolve();
   const watches = createWatches({ url: cluster.url, agent, isMute: (socket) => mute.has(socket) });
@@ -128,14 +126,7 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
     if (isGone(outgoing)) return;
     if (passing.isWatch) return watches.open(passing, outgoing, faults.onWatch?.(passing));
     underWay.add(outgoing);
-    if (!passing.isWrite) return pass(passing, outgoing);
-    writing += 1;
-    try {
-      await pass(passing, outgoing);
-    } finally {
-      writing -= 1;
-      lastWrite = performance.now();
-    }
+    return pass(passing, outgoing);
   }
 
   async function pass(passing: Passing, outgoing: ServerResponse): Promise<void> {
@@ -261,7 +252,7 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
       return underWay.size;
     },
     watched: watches.heard,
-    quietFor: () => (writing > 0 ? 0 : performance.now() - lastWrite),
+    told: watches.newest,
     freeze() {
       gate = Promise.withResolvers();
     },

@@ -18,6 +18,8 @@ export interface Watches {
   open(passing: Passing, outgoing: ServerResponse, fault: WatchFault | undefined): Promise<void>;
   /** The resources of the watches that are open and heard. */
   heard(): string[];
+  /** The newest resourceVersion of the resource that was passed on; 0: none. */
+  newest(resource: string): number;
   hold(): void;
   release(): void;
   /** What has not struck yet does not strike any more, and nothing lags. */
@@ -48,6 +50,7 @@ export function createWatches(to: {
 }): Watches {
   const silent = new Set<ServerResponse>();
   const all = new Map<ServerResponse, Open>();
+  const newest = new Map<string, number>();
   let gate = Promise.withResolvers<void>();
   gate.resolve();
 
@@ -71,7 +74,7 @@ export function createWatches(to: {
       for await (const line of linesOf(body)) {
         if (fault?.do === 'no bookmarks' && line.startsWith('{"type":"BOOKMARK"')) continue;
         const due = performance.now() + own.lag;
-        told = told.then(() => tell(outgoing, line, due));
+        told = told.then(() => tell(outgoing, passing.resource, line, due));
       }
       await told;
       if (isHeard(outgoing)) outgoing.end();
@@ -85,11 +88,14 @@ export function createWatches(to: {
     }
   }
 
-  async function tell(outgoing: ServerResponse, line: string, due: number): Promise<void> {
+  async function tell(outgoing: ServerResponse, resource: string, line: string, due: number): Promise<void> {
     const early = due - performance.now();
     if (early > 0) await sleep(early);
     await gate.promise;
-    if (isHeard(outgoing)) outgoing.write(line);
+    if (!isHeard(outgoing)) return;
+    outgoing.write(line);
+    const [, version = 0] = /"resourceVersion":"(\d+)"/.exec(line) ?? [];
+    newest.set(resource, Math.max(newest.get(resource) ?? 0, Number(version)));
   }
 
   function isHeard(outgoing: ServerResponse): boolean {
@@ -113,6 +119,7 @@ export function createWatches(to: {
   return {
     open,
     heard: () => [...all].flatMap(([outgoing, { resource }]) => (isHeard(outgoing) ? [resource] : [])),
+    newest: (resource) => newest.get(resource) ?? 0,
     hold() {
       gate = Promise.withResolvers();
     },
