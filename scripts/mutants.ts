@@ -80,7 +80,7 @@ async function survives(
   );
   try {
     const failed = await failedTests(fails, scratch, env);
-    if (failed === undefined) return `its tests did not end within ${LONGEST_MS / 1_000} s`;
+    if (typeof failed === 'string') return failed;
     const missed = Object.values(fails)
       .flat()
       .filter((part) => !failed.some((name) => name.includes(part)));
@@ -90,12 +90,12 @@ async function survives(
   }
 }
 
-/** The full names of those that fail; undefined: they did not end. */
+/** The full names of those that fail, or why that cannot be said: a defect that only breaks the file proves nothing. */
 async function failedTests(
   fails: Mutant['fails'],
   cwd: string,
   env: Readonly<Record<string, string>>,
-): Promise<string[] | undefined> {
+): Promise<string[] | string> {
   const report = join(cwd, 'report.json');
   const parts = Object.values(fails).flat();
   const args = ['run', '--project', 'unit', '--reporter=json', `--outputFile=${report}`];
@@ -108,15 +108,16 @@ async function failedTests(
     execFile(join(ROOT, 'node_modules/.bin/vitest'), args, options, resolve);
   });
   const text = await readFile(report, 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
+  if (text === undefined) return `its tests did not end within ${LONGEST_MS / 1_000} s`;
   await rm(report);
   const { testResults } = JSON.parse(text) as {
     testResults: { assertionResults: { status: string; fullName: string }[] }[];
   };
-  return testResults
+  const ran = testResults
     .flatMap(({ assertionResults }) => assertionResults)
-    .filter(({ status }) => status === 'failed')
-    .map(({ fullName }) => fullName);
+    .filter(({ status }) => status === 'passed' || status === 'failed');
+  if (ran.length === 0) return `cannot be run: ${parts.join('; ')}`;
+  return ran.filter(({ status }) => status === 'failed').map(({ fullName }) => fullName);
 }
 
 /** As a regular expression that matches just this text. */

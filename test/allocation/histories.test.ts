@@ -69,7 +69,8 @@ describe('who waits', () => {
       const any = d.serve(service(['http:80 31002'], { name: 'any', createdAt: NOW + 1_000 }));
       d.drain();
       d.vanish(holder);
-      expect(d.wake()).toContain('a/web');
+      expect(d.wake()).toEqual(['a/web']);
+      expect([d.ask(web).do, d.ask(any).do]).toEqual(['assign', 'refuse']);
       const order = first === 'the other' ? [any, web] : [web, any];
       const served = new Map(order.map((view) => [view, numbers(d.serve(view))]));
       expect([served.get(web), served.get(any)]).toEqual([[30_100], [31_002]]);
