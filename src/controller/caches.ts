@@ -34,8 +34,8 @@ export interface Caches {
   /** Lists anew whatever is followed; resolves when all of it was. */
   listAgain(): Promise<unknown>;
   /**
-   * Resolves when all four were listed; anew, those that were listed before: a watch may have been silent for a while
-   * without anybody noticing, and what a standby decides from would be older than the table that it takes over.
+   * Resolves when all four were listed, and those anew that have lost touch with the apiserver meanwhile. One that has
+   * lost it without noticing is found out by what the table has: see `haveSeen`.
    */
   refreshed(): Promise<unknown>;
   /** Resolves when all four were listed. */
@@ -95,7 +95,7 @@ export function createCaches(options: {
     refreshed: () =>
       Promise.all([
         table.reflector.synced,
-        ...warm.map(({ reflector }) => (reflector.hasSynced() ? reflector.listAgain() : reflector.synced)),
+        ...warm.map(({ reflector }) => (reflector.isDoubtful() ? reflector.listAgain() : reflector.synced)),
       ]),
     synced: Promise.all([...warm, table].map(({ reflector }) => reflector.synced)),
     haveSeen: (resourceVersion) =>

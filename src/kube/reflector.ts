@@ -69,6 +69,8 @@ export interface Reflector {
   /** Resolves after the first complete list. */
   readonly synced: Promise<void>;
   hasSynced(): boolean;
+  /** Something failed, and neither a list nor a look at the position has succeeded since: the store may be old. */
+  isDoubtful(): boolean;
   /** Milliseconds since the server last said anything about this kind: a page, an event, a bookmark, an accepted watch. */
   silentFor(): Millis;
   /** The newest seen; '' before the first list. */
@@ -118,6 +120,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     },
     synced: synced.promise,
     hasSynced: () => state.synced,
+    isDoubtful: () => state.doubtful,
     silentFor: () => clock.monotonic() - state.heardAt,
     resourceVersion: () => state.newest,
   };
