@@ -22,7 +22,8 @@ export function startPace(speed: number, began: number): Pace {
   return {
     speed,
     now: () => (msSince() * speed) / MINUTE_MS,
-    until: (minute) => sleep(Math.max(0, (minute * MINUTE_MS) / speed - msSince())),
+    // A timer may be early by a part of a millisecond, and then the clock shows the minute before.
+    until: (minute) => sleep(Math.max(0, Math.ceil((minute * MINUTE_MS) / speed - msSince()) + 1)),
     told: (at) => NINE + (at - began) * speed,
     seconds: (minutes) => `${Math.max(1, Math.round((minutes * 60) / speed))}s`,
   };

@@ -5,14 +5,14 @@ import type { Progress } from '../../e2e/cluster/run.ts';
 import { type Turn, watchAlerts } from './alerts.ts';
 import { startPace } from './pace.ts';
 import { record, spanOf } from './record.ts';
-import { moveIn, type Play, SCRIPT } from './script.ts';
+import { MOVED_IN, moveIn, type Play, SCRIPT } from './script.ts';
 import { type Stage, startStage } from './stage.ts';
 
 /** Between two scrapes of the story: half a minute, which is usual. */
 const SCRAPE_S = 30;
 const RESYNC_MIN = 10;
 /** The teams have moved in, and Prometheus has seen it. */
-const READY = 'nodeport_manager_range_allocated_ports{range="team-b"} == 12';
+const READY = `sum(nodeport_manager_range_allocated_ports) == ${MOVED_IN}`;
 const READY_WITHIN_MS = 30_000;
 
 export interface PlayOptions {

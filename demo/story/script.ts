@@ -26,6 +26,8 @@ const TEAMS: Readonly<Record<string, { spec: PortRangeSpec; services: number }>>
   'team-b': { spec: { ranges: [{ from: 30040, to: 30063 }], namespaces: ['b-prod'] }, services: 12 },
   'team-c': { spec: { ranges: [{ from: 30064, to: 30079 }], namespaces: ['c-prod'] }, services: 5 },
 };
+/** Services, and numbers, of all teams when the story begins. */
+export const MOVED_IN = Object.values(TEAMS).reduce((sum, { services }) => sum + services, 0);
 /** What team-b's range is grown by. */
 const MORE = { from: 30080, to: 30095 };
 /** Released numbers rest for the default, five minutes. */

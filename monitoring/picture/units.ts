@@ -52,7 +52,7 @@ const DURATIONS = [15, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21_600, 86_400];
 export function ticks(unit: string, most: number, count: number): number[] {
   if (most <= 0) return [0, 1];
   if (unit === 'percentunit') return most <= 1 ? [0, 0.25, 0.5, 0.75, 1] : ticks('short', most, count);
-  if (unit === 's' && most >= 60) return upTo(most, DURATIONS.find((step) => step * count >= most) ?? most);
+  if (unit === 's' && most > 20) return upTo(most, DURATIONS.find((step) => step * count >= most) ?? most);
   const base = unit === 'bytes' ? 2 : 10;
   const rough = most / Math.max(1, count);
   const power = base ** Math.floor(Math.log(rough) / Math.log(base));
