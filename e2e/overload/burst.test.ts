@@ -1,13 +1,13 @@
 import { expect, test } from 'vitest';
 import { shippedSettings } from '../../bench/lib/controller.ts';
-import type { ControllerProcess } from '../support/controller.ts';
+import { type ControllerProcess, PATIENT } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import { conditionOf, numbersOf } from '../support/objects.ts';
 import { useWorld } from '../support/world.ts';
 
 /** `SERVICES=5000` is the long profile. */
 const MANY = Number(process.env['SERVICES'] ?? 1_000);
-const WITHIN_MS = 60_000 + 60 * MANY;
+const WITHIN_MS = 60_000 + 120 * MANY;
 const FIRST = 30250;
 /** MB (10⁶ bytes): what the Deployment allows (256 MiB) with a tenth to spare. */
 const MOST_RSS = 240;
@@ -19,7 +19,8 @@ const world = useWorld(async (w) => {
   await w.namespace('calm');
   await w.range('calm', 30100, 30149, { namespaces: ['calm'] });
   await w.range('busy', FIRST, FIRST + MANY - 1, { namespaces: ['busy'] });
-  controller = await w.launch({ env: await shippedSettings() });
+  // An apiserver that is busy with the burst answers renewals late, too: that is not what this is about.
+  controller = await w.launch({ env: await shippedSettings(), flags: PATIENT });
   await controller.ready();
 });
 
