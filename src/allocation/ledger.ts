@@ -109,7 +109,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   function put(port: Port, entry: Entry | undefined, now: Millis): void {
     entries.set(port, entry);
     resting.end(port);
-    if (entry?.state === 'Released') resting.begin(port, entry.until ?? 0, now);
+    if (entry?.state === 'Released') resting.begin(port, endOfRest(entry, now), now);
     settleBit(port);
   }
 
@@ -377,3 +377,8 @@ function newsOf(
 }
 
 const NOT_REFUSED = { needs: new Map<string, number>(), waitsFor: [], names: [] };
+
+/** Never further away than the cooldown is long: the clock that wrote it may have been ahead of ours. */
+function endOfRest({ released = 0, until = 0 }: Entry, now: Millis): Millis {
+  return Math.min(until, now + until - released);
+}

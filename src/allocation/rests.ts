@@ -20,7 +20,10 @@ export interface Rests {
   refuse(port: Port, until: Millis, now: Millis): void;
   /** What made the apiserver refuse the number is known, or over. */
   forgive(port: Port): void;
-  /** Ends what has rested long enough, and tells each. Cheap when there is none. */
+  /**
+   * Ends what has rested long enough, and tells each. Cheap when there is none. `now` is the wall clock's: where it was
+   * set back, what rests goes on for as long as it had left at the last call.
+   */
   advance(now: Millis, ended: (port: Port) => void): void;
   /** When `advance` is next worth calling; Infinity if never. */
   next(): Millis;
@@ -31,6 +34,12 @@ export function createRests(): Rests {
   const strikes = new Map<Port, number>();
   const refusals = new Set<Port>();
   let soonest = Number.POSITIVE_INFINITY;
+  let latest = Number.NEGATIVE_INFINITY;
+
+  function setBack(by: Millis): void {
+    for (const [port, until] of resting) resting.set(port, until - by);
+    soonest -= by;
+  }
 
   function begin(port: Port, until: Millis, now: Millis): void {
     if (until <= now) return;
@@ -63,6 +72,8 @@ export function createRests(): Rests {
       if (refusals.has(port)) end(port);
     },
     advance(now, ended) {
+      if (now < latest) setBack(latest - now);
+      latest = now;
       if (now < soonest) return;
       soonest = Number.POSITIVE_INFINITY;
       for (const [port, until] of resting) {
