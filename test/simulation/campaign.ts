@@ -113,7 +113,7 @@ function outsideOfItsRange(sim: Simulation): string[] {
 }
 
 /** Steps are written for a history without faults: what cannot be done in this one is left out. */
-async function tolerant(run: () => void | Promise<void>): Promise<void> {
+export async function tolerant(run: () => void | Promise<void>): Promise<void> {
   try {
     await run();
   } catch (error) {

@@ -1,5 +1,7 @@
 import { expect, test } from 'vitest';
-import { complaintsAbout } from './campaign.ts';
+import { complaintsAbout, tolerant } from './campaign.ts';
+import type { Faults } from './faults.ts';
+import { claims, STEPS } from './scenario.ts';
 import { createSimulation, type Simulation, type SimProcess } from './simulation.ts';
 
 /** Two replicas on a range of one number with a holder, and another Service that waits for it. */
@@ -61,3 +63,75 @@ test('a standby that has kept in touch takes over with a fresh list of the table
   expect(listed.slice(before)).toEqual(['configmaps']);
   expect(await complaintsAbout(sim)).toEqual([]);
 });
+
+const LEASE_DURATION = 10_000;
+const TAKEOVER = LEASE_DURATION + 2_000;
+
+const AWAY: Record<string, (leader: SimProcess) => void> = {
+  'is killed': (leader) => leader.kill(),
+  'is stopped': (leader) => leader.freeze(),
+  'is cut off from the apiserver': (leader) => leader.cutOff(true),
+};
+
+test.each(Object.keys(AWAY))(
+  'the standby serves within the lease and two seconds when the leader %s',
+  async (how) => {
+    const { sim, leader, standby } = await twoReplicas();
+    sim.range('more', 30_010, 30_019);
+    await sim.rest();
+    AWAY[how]?.(leader);
+    sim.service('a/meanwhile', { range: 'more' });
+    const since = sim.clock.monotonic();
+    await sim.until('served', () => holds(sim, 'meanwhile', 30_010));
+    expect(sim.clock.monotonic() - since).toBeLessThanOrEqual(TAKEOVER);
+    expect(sim.leaseHolder()).toBe(standby.identity);
+    leader.thaw();
+    leader.cutOff(false);
+    await sim.elapse(30_000);
+    expect(leader.ended).toBeDefined();
+    expect(await complaintsAbout(sim)).toEqual([]);
+  },
+);
+
+function holds(sim: Simulation, name: string, port: number): boolean {
+  return claims(sim).some(({ key, numbers }) => key === `a/${name}` && numbers.includes(port));
+}
+
+/** The scenario, in which the leader is stopped past its lease at that moment of write `at`, and then continued. */
+async function stoppedAt(at: number, moment: 'before' | 'after'): Promise<string[]> {
+  const seen = { before: 0, after: 0, answered: 0 };
+  let sim: Simulation | undefined;
+  const faults: Faults = {
+    onWrite(now, { path }, from) {
+      if (path.includes('/leases')) return;
+      if (now === moment && seen[now] === at) {
+        from?.freeze();
+        sim?.clock.after(LEASE_DURATION + 5_000, () => from?.thaw());
+      }
+      seen[now] += 1;
+    },
+  };
+  sim = createSimulation({ seed: at, replicas: 2, faults });
+  sim.supervise();
+  for (const step of STEPS) {
+    await tolerant(() => step.run(sim));
+    await sim.elapse(2_000);
+    if (seen[moment] > at + 20) break;
+  }
+  // Until nothing rests any more.
+  await sim.elapse(360_000);
+  await sim.rest();
+  return complaintsAbout(sim);
+}
+
+/** `EVERY=1` takes all of them. */
+const EVERY = Number(process.env['EVERY'] ?? 60);
+
+test.each(['before', 'after'] as const)(
+  'One writer: a leader that is stopped past its lease and continued %s a write took effect writes nothing any more',
+  async (moment) => {
+    for (let at = 0; at < 240; at += EVERY)
+      expect(await stoppedAt(at, moment), `stopped ${moment} write ${at}`).toEqual([]);
+  },
+  900_000,
+);
