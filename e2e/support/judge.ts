@@ -141,8 +141,9 @@ function isReached(world: World, { metadata }: Service, now: number): boolean {
   if (ofNamespace[0] === 'none') return false;
   const specs = [...world.ranges.values()].flatMap((known) => visible(world, known, now));
   return specs.some(
-    ({ assignment, namespaces }) =>
-      assignment === 'Automatic' && (namespaces === undefined || namespaces.includes(namespace)),
+    ({ assignment, namespaces, namespaceSelector }) =>
+      assignment === 'Automatic' &&
+      (namespaces === undefined || namespaceSelector !== undefined || namespaces.includes(namespace)),
   );
 }
 
