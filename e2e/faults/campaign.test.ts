@@ -7,6 +7,12 @@ const { SEED, RUNS = '1' } = process.env;
 const HANDFUL = [71, 93, 103];
 const seeds = SEED === undefined ? HANDFUL : Array.from({ length: Number(RUNS) }, (_, i) => Number(SEED) + i);
 
+/**
+ * An apiserver that is killed in a write, or an etcd that is put back, can keep a number allocated for minutes that
+ * nobody has (its repair loop frees it): the next history gets a control plane of its own.
+ */
+const LEAVES_NUMBERS = /^(apiserver|etcd) /;
+
 let arena: Arena;
 beforeAll(async () => {
   arena = await startArena();
@@ -19,6 +25,10 @@ describe('when the faults are over, every promise was kept and all that can be s
     { timeout: 400_000 },
     async (_, plan) => {
       const { struck, complaints } = await playPlan(arena, plan);
+      if (plan.kinds.some((kind) => LEAVES_NUMBERS.test(kind))) {
+        await arena.close();
+        arena = await startArena();
+      }
       if (complaints.length > 0) console.error(report(plan, struck, complaints));
       else if (SEED !== undefined)
         process.stderr.write(`e2e: SEED=${plan.seed}: well, after ${struck.length} strikes\n`);
