@@ -70,6 +70,8 @@ export async function playPlan(arena: Arena, plan: Plan): Promise<Outcome> {
   const random = randomFrom(plan.seed * 7 + 3);
   const strikes = createStrikes(plan, history);
   try {
+    // From the first request on: most watches are opened at the start.
+    arena.proxy.play(strikes.faults(() => undefined));
     await history.start();
     if (withTwo) await history.start();
     for (const step of STEPS) {
