@@ -91,6 +91,7 @@ export function createNodePorts(first: number, last: number, random: () => numbe
     const spec = copyOf(requested);
     if (hasNodePorts(spec)) keepByName(before, spec);
     else for (const port of spec.ports ?? []) if (wasOf(before, port)) delete port.nodePort;
+    if (!hasNodePorts(spec)) forbidNodePorts(spec);
     if (before === undefined) forNew(spec, taken);
     else if (hasNodePorts(spec)) forChanged(spec, taken, old);
     healthCheck(before, spec, taken);
@@ -139,6 +140,15 @@ function keepByName(before: ServiceSpec | undefined, spec: ServiceSpec): void {
     port.nodePort = old;
     used.add(old);
   }
+}
+
+function forbidNodePorts({ ports = [], type = '' }: ServiceSpec): void {
+  const i = ports.findIndex(({ nodePort = 0 }) => nodePort > 0);
+  if (i === -1) return;
+  const field = `spec.ports[${i}].nodePort`;
+  const message = `Forbidden: may not be used when \`type\` is '${type}'`;
+  const causes = [{ field, message, reason: 'FieldValueForbidden' }];
+  throw new Refusal(422, 'Invalid', `Service is invalid: ${field}: ${message}`, causes);
 }
 
 function wasOf(before: ServiceSpec | undefined, { nodePort }: Port): boolean {
