@@ -48,9 +48,12 @@ test(
   async () => {
     const { service, checker } = world();
     const began = performance.now();
-    const burst = Promise.all(
-      Array.from({ length: MANY }, (_, i) => service(`busy/many-${i}`, { range: 'busy' })),
-    );
+    let next = 0;
+    const createSome = async (): Promise<void> => {
+      while (next < MANY) await service(`busy/many-${next++}`, { range: 'busy' });
+    };
+    // More at once, and a slow machine's apiserver runs into its own time limit.
+    const burst = Promise.all(Array.from({ length: 32 }, createSome));
     await eventually(() => expect(servedNow()).toBeGreaterThan(MANY / 4), WITHIN_MS);
     const created = performance.now();
     await service('calm/single', { range: 'calm' });
@@ -73,7 +76,8 @@ test(
     );
     expect((services + table) / MANY).toBeLessThan(2.2);
     expect(rss).toBeLessThan(MOST_RSS);
-    expect(waited / (ended - began)).toBeLessThan(0.5);
+    // Two rounds of 256 and the 128 writes that may wait before rounds pause, whatever the burst's size.
+    expect(waited / (ended - began)).toBeLessThan(0.1 + (2 * 256 + 128) / MANY);
   },
   3 * WITHIN_MS,
 );
