@@ -42,6 +42,11 @@ export interface Caches {
   readonly synced: Promise<unknown>;
   /** Whether what is known of the Services is not older than this revision. */
   haveSeen(resourceVersion: string): boolean;
+  /**
+   * False from when the apiserver is not there until everything was listed anew: what comes back may be an etcd that was
+   * put back, and what was decided before is of a time that never was.
+   */
+  areInTouch(): boolean;
   /** Whether all but the table were listed. */
   areWarm(): boolean;
   /** By cache: ms since the apiserver last said anything about it. */
@@ -100,6 +105,7 @@ export function createCaches(options: {
     synced: Promise.all([...warm, table].map(({ reflector }) => reflector.synced)),
     haveSeen: (resourceVersion) =>
       compareResourceVersions(services.reflector.resourceVersion(), resourceVersion) >= 0,
+    areInTouch: () => !watched.some(({ reflector }) => reflector.wasAway()),
     areWarm: () => warm.every(({ reflector }) => reflector.hasSynced()),
     silences: () => watched.map(({ name, reflector }) => [name, reflector.silentFor()] as const),
     stale: () => watched.find(({ reflector }) => reflector.silentFor() > STALE_AFTER)?.name,

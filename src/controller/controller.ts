@@ -21,6 +21,7 @@ import type { EventRecorder } from '../kube/events.ts';
 import type { ReflectorObserver } from '../kube/reflector.ts';
 import { createThrottle } from '../kube/throttle.ts';
 import type { Transport } from '../kube/transport.ts';
+import { writesOnlyWhile } from '../kube/writesOnlyWhile.ts';
 import { createWorkqueue, type WorkqueueObserver } from '../kube/workqueue.ts';
 import { has, sizeOf } from '../ports/portSet.ts';
 import { type AuditObserver, createAudit, explainTo, type Log } from './audit.ts';
@@ -113,10 +114,10 @@ export interface Controller extends ControllerView {
 }
 
 export function createController(options: ControllerOptions): Controller {
-  const { transport, clock, random, log, observer, events } = options;
+  const { clock, random, log, observer, events } = options;
   const caches = createCaches({
     namespace: options.namespace,
-    transport,
+    transport: options.transport,
     clock,
     random,
     observer: observer.reflector,
@@ -124,6 +125,7 @@ export function createController(options: ControllerOptions): Controller {
     onRollback,
   });
   const { services, namespaces, portRanges, blocks } = caches;
+  const transport = writesOnlyWhile(options.transport, caches.areInTouch);
   /** Undefined: we only watch. */
   let mandate: Mandate | undefined;
   let ledger: Ledger | undefined;
@@ -295,7 +297,7 @@ export function createController(options: ControllerOptions): Controller {
   function shut(): void {
     ledger = undefined;
     counted = undefined;
-    loop.pause();
+    loop.abandon();
   }
 
   async function barrier(): Promise<void> {

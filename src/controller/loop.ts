@@ -76,6 +76,8 @@ export interface Loop {
   open(): void;
   /** Decides nothing more until `open`. */
   pause(): void;
+  /** The same, and what was decided and is not being written yet is dropped: it was decided from what never was. */
+  abandon(): void;
   /** Carries on what changed in the ledger without a key that became ready. */
   carryOn(): void;
   /** Makes the Service's key ready. */
@@ -253,10 +255,11 @@ export function createLoop(parts: LoopParts): Loop {
     if (decision.do === 'assign' && !isReserved(of, service, decision)) return queue.retry(service.key);
     begin();
     writes
-      .add(() => settler.settle(service, wishOf(decision)))
+      .add(async () => (of === ledger ? settler.settle(service, wishOf(decision)) : undefined))
       .then(
         (outcome) => {
-          settled(of, service, decision, outcome);
+          if (outcome === undefined) queue.done(service.key);
+          else settled(of, service, decision, outcome);
           end();
         },
         (error: unknown) => {
@@ -332,9 +335,9 @@ export function createLoop(parts: LoopParts): Loop {
   }
 
   services.subscribe(({ before, after }) => {
+    if (before !== undefined && before.uid !== after?.uid) audit.gone(before.uid);
     if (ledger === undefined) return;
     ledger.observe(before, after, clock.now());
-    if (before !== undefined && before.uid !== after?.uid) audit.gone(before.uid);
     const service = after ?? before;
     if (service === undefined) return;
     if (after !== undefined && !concernsUs(after, ledger, parts) && !waiting.all.has(service.key))
@@ -343,6 +346,11 @@ export function createLoop(parts: LoopParts): Loop {
     touch(service);
   });
   queue.onReady(schedule);
+
+  function pause(): void {
+    isOpen = false;
+    timer();
+  }
 
   function touch(service: ServiceView): void {
     queue.add(service.key, { lane: laneOf(service, parts) });
@@ -358,9 +366,10 @@ export function createLoop(parts: LoopParts): Loop {
       isOpen = true;
       schedule();
     },
-    pause() {
-      isOpen = false;
-      timer();
+    pause,
+    abandon() {
+      pause();
+      ledger = undefined;
     },
     carryOn: schedule,
     touch,

@@ -71,6 +71,8 @@ export interface Reflector {
   hasSynced(): boolean;
   /** Something failed, and neither a list nor a look at the position has succeeded since: the store may be old. */
   isDoubtful(): boolean;
+  /** Nobody was there when something was asked, and nothing was listed since: the server may be another, or put back. */
+  wasAway(): boolean;
   /** Milliseconds since the server last said anything about this kind: a page, an event, a bookmark, an accepted watch. */
   silentFor(): Millis;
   /** The newest seen; '' before the first list. */
@@ -90,6 +92,8 @@ interface State {
   synced: boolean;
   /** Something failed since the position was last known to be good. */
   doubtful: boolean;
+  /** A connection was refused since the last list. */
+  away: boolean;
   /** The server was seen at an older revision; not told yet. */
   wentBack: boolean;
   /** Who waits for a list that was begun after they asked. */
@@ -106,6 +110,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     heardAt: clock.monotonic(),
     synced: false,
     doubtful: false,
+    away: false,
     wentBack: false,
     asked: undefined,
     interrupt: () => undefined,
@@ -121,6 +126,7 @@ export function createReflector<T extends Stored>(options: ReflectorOptions<T>):
     synced: synced.promise,
     hasSynced: () => state.synced,
     isDoubtful: () => state.doubtful,
+    wasAway: () => state.away,
     silentFor: () => clock.monotonic() - state.heardAt,
     resourceVersion: () => state.newest,
   };
@@ -175,6 +181,7 @@ async function listThenWatch<T extends Stored>(
   if (asked !== undefined && state.asked === asked) state.asked = undefined;
   asked?.resolve();
   state.doubtful = false;
+  state.away = false;
   if (!state.synced) {
     state.synced = true;
     synced();
@@ -194,7 +201,8 @@ function judge<T extends Stored>(
   const lived = openedAt === undefined ? 0 : clock.monotonic() - openedAt;
   const worthIt = lived >= WATCH_WORTH_MS;
   if (error === undefined && worthIt) return 0;
-  if (isKubeError(error, 'Gone') || wasDown(error)) state.position = undefined;
+  if (wasDown(error)) state.away = true;
+  if (isKubeError(error, 'Gone') || state.away) state.position = undefined;
   state.doubtful = true;
   // Silence and a lost position say nothing against the server; after a watch of some length they need no pause.
   const harmless = worthIt && isKubeError(error, 'Timeout', 'Gone');

@@ -100,3 +100,40 @@ test('No early release: a list of Services that is older than the table is not b
   expect(past).toBeUndefined();
   expect(await complaintsAbout(sim)).toEqual([]);
 });
+
+test('In segment: after the apiserver was away nothing is written before everything was read again', async () => {
+  let wasAway = false;
+  const sim = createSimulation({
+    seed: 1,
+    faults: {
+      onRequest({ method, path }) {
+        // What was decided before cannot be written before; what was put back is slow to be read.
+        if (!wasAway && method === 'PUT' && path.includes('/configmaps/'))
+          return { at: 'before', do: 'reset' };
+        return wasAway && method === 'GET' && path.includes('limit=')
+          ? { at: 'before', do: 'slow', ms: 20_000 }
+          : undefined;
+      },
+    },
+  });
+  sim.namespace('a');
+  sim.range('team', 30_000, 30_000);
+  sim.service('a/one', { range: 'team' });
+  sim.supervise();
+  await sim.rest();
+  sim.service('a/two', { range: 'team' });
+  await sim.rest();
+  const { revision } = sim.server;
+  sim.request('PATCH', '/apis/nodeport-manager.io/v1alpha1/portranges/team', {
+    spec: { ranges: [{ from: 30_000, to: 30_009 }] },
+  });
+  await sim.elapse(200);
+  wasAway = true;
+  sim.restore(revision);
+  await sim.elapse(600_000);
+  expect(await complaintsAbout(sim)).toEqual([]);
+  expect(sim.services().map(({ status }) => status)).toMatchObject([
+    { conditions: [{ reason: 'Assigned' }] },
+    { conditions: [{ reason: 'RangeExhausted' }] },
+  ]);
+});
