@@ -31,6 +31,8 @@ export interface LedgerChanges {
   readonly wake: readonly string[];
   /** Numbers whose holding changed. */
   readonly touched: ReadonlySet<Port>;
+  /** PortRanges that entries which changed were for, before or after: they count numbers beside their own, too. */
+  readonly recounted: ReadonlySet<string>;
 }
 
 export interface Ledger extends LedgerView {
@@ -81,6 +83,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   let changed = new Map<Port, Entry | undefined>();
   let transitions: Transition[] = [];
   let touched = new Set<Port>();
+  let recounted = new Set<string>();
   let someoneMayBeServed = false;
   /** Services to decide again for another reason: they sit on a number that rests no more, or say who has one. */
   let concerned = new Set<string>();
@@ -107,6 +110,9 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   }
 
   function put(port: Port, entry: Entry | undefined, now: Millis): void {
+    const before = entries.get(port);
+    if (before !== undefined) recounted.add(before.range);
+    if (entry !== undefined) recounted.add(entry.range);
     entries.set(port, entry);
     resting.end(port);
     if (entry?.state === 'Released') resting.begin(port, endOfRest(entry, now), now);
@@ -333,10 +339,11 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
     drain(ranges) {
       const wake = new Set([...concerned, ...(someoneMayBeServed ? servable(ranges) : [])]);
-      const changes = { entries: changed, transitions, touched, wake: [...wake] };
+      const changes = { entries: changed, transitions, touched, recounted, wake: [...wake] };
       changed = new Map();
       transitions = [];
       touched = new Set();
+      recounted = new Set();
       concerned = new Set();
       someoneMayBeServed = false;
       return changes;

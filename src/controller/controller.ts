@@ -192,10 +192,10 @@ export function createController(options: ControllerOptions): Controller {
     settler: createSettler({ transport, events, clock }),
     audit,
     explain: options.explains ? explainTo(log) : undefined,
-    onTouched: (ports) => {
-      const concerned = new Set([...ports].map((port) => ledger?.entry(port)?.range ?? ''));
+    onTouched: ({ touched, recounted }) => {
+      const concerned = new Set(recounted);
       for (const range of ranges.get().values()) {
-        for (const port of ports) if (has(range.declared, port)) concerned.add(range.name);
+        for (const port of touched) if (has(range.declared, port)) concerned.add(range.name);
       }
       status.touch(concerned);
     },

@@ -14,7 +14,7 @@
  *   it and the key comes again.
  */
 import { decide } from '../allocation/decide.ts';
-import type { Ledger } from '../allocation/ledger.ts';
+import type { Ledger, LedgerChanges } from '../allocation/ledger.ts';
 import type { Decision, Snapshot, Transition } from '../allocation/types.ts';
 import type { ServiceView } from '../api/service.ts';
 import { told } from '../api/text.ts';
@@ -62,7 +62,7 @@ export interface LoopParts extends Surroundings {
   /** Told of what each decision is made from. */
   readonly explain: ((snapshot: Snapshot) => void) | undefined;
   /** Numbers whose holding changed: their ranges are counted again. */
-  readonly onTouched: (ports: ReadonlySet<Port>) => void;
+  readonly onTouched: (changes: Pick<LedgerChanges, 'touched' | 'recounted'>) => void;
   /** The apiserver refused numbers: whether its words tell the range of those that it gives, and we go by that. */
   readonly onRefusal: (error: KubeError) => boolean;
   /** Who waits changed, for these ranges. */
@@ -145,9 +145,10 @@ export function createLoop(parts: LoopParts): Loop {
 
   /** Carries on what changed in the ledger. */
   function absorb(of: Ledger): Writing {
-    const { entries, transitions, wake, touched } = of.drain(parts.ranges());
+    const changes = of.drain(parts.ranges());
+    const { entries, transitions, wake } = changes;
     for (const key of wake) queue.add(key, { urgent: true });
-    if (touched.size > 0) parts.onTouched(touched);
+    if (changes.touched.size > 0) parts.onTouched(changes);
     const writing = journal.write(entries);
     // Only a closed journal rejects: then we are stopping.
     writing.all.catch(() => undefined);
