@@ -232,17 +232,18 @@ export function createJournal(options: JournalOptions): Journal {
       observer.healed(view === undefined ? 'deleted' : 'edited', block.name);
   }
 
-  /** A former leader's late write: what it reserved and we did not know stands, and what it released before we began. */
+  /**
+   * A former leader's late write. Before anything was decided from what was loaded, all that it says stands; later, what
+   * it reserved and we did not know.
+   */
   function takeOver(block: Block, view: BlockView, batch: Batch | undefined): void {
     for (const [port, entry] of readableEntries(view)) {
-      const before = parseEntry(block.expected[port] ?? '');
+      const text = formatEntry(entry);
+      if (text === block.expected[port]) continue;
       const ours = batch?.changes.get(port) ?? block.next?.changes.get(port);
-      const isNews =
-        entry.state === 'Held'
-          ? entry.uid !== before?.uid && entry.uid !== ours?.uid
-          : isOpening && entry.uid === before?.uid && before.state === 'Held' && ours === undefined;
-      if (!isNews) continue;
-      block.expected[port] = formatEntry(entry);
+      const known = [parseEntry(block.expected[port] ?? '')?.uid, ours?.uid];
+      if (!isOpening && (entry.state !== 'Held' || known.includes(entry.uid))) continue;
+      block.expected[port] = text;
       for (const each of [batch, block.next]) each?.changes.delete(port);
       options.onFound(port, entry);
     }

@@ -137,3 +137,28 @@ test('In segment: after the apiserver was away nothing is written before everyth
     { conditions: [{ reason: 'RangeExhausted' }] },
   ]);
 });
+
+test('One owner: a number that its owner got back between the list of the table and the next leader’s first stamp stays Held', async () => {
+  const sim = createSimulation({
+    seed: 1,
+    faults: {
+      onRequest: ({ method, body = '' }) =>
+        method === 'PUT' && body.includes('/sim_2') ? { at: 'before', do: 'slow', ms: 20_000 } : undefined,
+    },
+  });
+  sim.namespace('a');
+  sim.range('team', 30_000, 30_009, { cooldown: '0s' });
+  sim.service('a/web', { range: 'team' });
+  const former = sim.start();
+  await sim.rest();
+  sim.edit('a/web', { spec: { type: 'ClusterIP' } });
+  await sim.rest();
+  sim.start();
+  await sim.elapse(5_000);
+  sim.edit('a/web', { spec: { type: 'NodePort' } });
+  await sim.elapse(5_000);
+  former.kill();
+  expect(sim.services().map(({ spec }) => spec)).toMatchObject([{ ports: [{ nodePort: 30_000 }] }]);
+  await sim.rest();
+  expect(await complaintsAbout(sim)).toEqual([]);
+});
