@@ -14,7 +14,7 @@ import { nameOf, type Passing } from './passing.ts';
 import type { Faults } from './proxy.ts';
 import { STEPS } from './scenario.ts';
 import { snatching } from './snatch.ts';
-import { differences, stateOf } from './state.ts';
+import { differences, someoneWaitsForARest, stateOf } from './state.ts';
 
 export interface Plan {
   readonly seed: number;
@@ -180,11 +180,7 @@ async function complaintsAbout(history: History): Promise<string[]> {
     try {
       await run();
     } catch (error) {
-      // The judge's sentences, which the error itself only counts.
-      const { actual } = error as { actual?: unknown };
-      complaints.push(
-        ...(Array.isArray(actual) ? actual : [error]).map((each) => `${what}: ${String(each)}`),
-      );
+      complaints.push(...linesOf(error).map((line) => `${what}: ${line}`));
     }
   };
   await hear('Converges', () => isWell(history));
@@ -210,6 +206,16 @@ async function complaintsAbout(history: History): Promise<string[]> {
   return complaints;
 }
 
+/** Of two lists that should be equal, which the error itself only counts: what is missing, and what is too much. */
+function linesOf(error: unknown): string[] {
+  const { actual, expected } = error as { actual?: unknown; expected?: unknown };
+  if (!Array.isArray(actual) || !Array.isArray(expected)) return [String(error)];
+  return [
+    ...expected.filter((each) => !actual.includes(each)).map((each) => `- ${String(each)}`),
+    ...actual.filter((each) => !expected.includes(each)).map((each) => `+ ${String(each)}`),
+  ];
+}
+
 async function isWell(history: History): Promise<void> {
   const end = performance.now() + WELL_WITHIN_MS;
   const left = (): number => Math.max(5_000, end - performance.now());
@@ -228,5 +234,6 @@ async function isWell(history: History): Promise<void> {
     expect(Math.max(...synced), 'the last resync').toBeGreaterThan(since / 1_000);
   }, left());
   await eventually(() => history.checker().untilTableIsTrue(), left());
+  await eventually(() => expect(someoneWaitsForARest(history.checker()), 'cooldowns').toBe(false), left());
   await history.rests(left());
 }

@@ -11,7 +11,7 @@ import type { Arena, History } from './arena.ts';
 import type { Answered, Faults } from './proxy.ts';
 import { STEPS } from './scenario.ts';
 import { snatching } from './snatch.ts';
-import { differences, type State, stateOf } from './state.ts';
+import { differences, someoneWaitsForARest, type State, stateOf } from './state.ts';
 
 export const MOMENTS = {
   before: 'before it is sent on',
@@ -63,10 +63,8 @@ export async function playUndisturbed(arena: Arena): Promise<Undisturbed> {
 async function settles(history: History): Promise<void> {
   await history.rests();
   await history.checker().untilTableIsTrue();
-  // A cooldown is quiet, too.
-  const rests = () => stateOf(history.checker()).services.some((text) => text.includes('rests until'));
-  if (!rests()) return;
-  await eventually(() => expect(rests()).toBe(false));
+  if (!someoneWaitsForARest(history.checker())) return;
+  await eventually(() => expect(someoneWaitsForARest(history.checker())).toBe(false));
   await history.rests();
 }
 

@@ -56,6 +56,11 @@ async function tolerant(run: () => Promise<unknown>): Promise<void> {
   try {
     await run();
   } catch (error) {
-    if (!(error instanceof ApiError && [404, 409, 422].includes(error.status))) throw error;
+    if (!(error instanceof ApiError) || !isRefusal(error)) throw error;
   }
+}
+
+/** The apiserver says 500 where the update of a Service names a number that it has given to another port of it. */
+function isRefusal({ status, message }: ApiError): boolean {
+  return [404, 409, 422].includes(status) || message.includes('duplicate nodePort');
 }

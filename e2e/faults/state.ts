@@ -62,3 +62,8 @@ export function differences(before: State, after: State): string[] {
     ...after[part].filter((line) => !before[part].includes(line)).map((line) => `+ ${line}`),
   ]);
 }
+
+/** A cooldown is quiet, too; but when it ends, somebody is served. */
+export function someoneWaitsForARest(checker: Checker): boolean {
+  return stateOf(checker).services.some((text) => text.includes('rests until'));
+}
