@@ -3,10 +3,11 @@
  * no others. Fails when a defect is not noticed by every test that it names, or when its snippet is no longer in the
  * code exactly once. `node scripts/mutants.ts [part of a name or of a file …]` tries some of them.
  */
-import { execFile } from 'node:child_process';
 import { cp, glob, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { type Guard, startGuard } from '../e2e/cluster/guard.ts';
+import { runBounded } from './bounded.ts';
 
 interface Mutant {
   /** The defect, in words. */
@@ -55,20 +56,22 @@ async function readMutants(): Promise<Mutant[]> {
 
 async function worker(): Promise<void> {
   const scratch = await mkdtemp(join(tmpdir(), 'mutants-'));
+  const guard = await startGuard(scratch);
   for (const name of COPIED) await cp(join(ROOT, name), join(scratch, name), { recursive: true });
   await symlink(join(ROOT, 'node_modules'), join(scratch, 'node_modules'));
   for (let mutant = queue.shift(); mutant !== undefined; mutant = queue.shift()) {
-    const why = await survives(mutant, scratch);
+    const why = await survives(mutant, scratch, guard);
     if (why !== undefined) survivors.push(mutant.name);
     process.stdout.write(why === undefined ? `✓ ${mutant.name}\n` : `✗ ${mutant.name}: ${why}\n`);
   }
-  await rm(scratch, { recursive: true });
+  await guard.finish();
 }
 
 /** Why the defect goes unnoticed; undefined: every test that it names fails. */
 async function survives(
   { file, snippet, replacement, fails, env = {} }: Mutant,
   scratch: string,
+  guard: Guard,
 ): Promise<string | undefined> {
   const path = join(scratch, file);
   const source = await readFile(path, 'utf8');
@@ -79,7 +82,7 @@ async function survives(
     source.replace(snippet, () => replacement),
   );
   try {
-    const failed = await failedTests(fails, scratch, env);
+    const failed = await failedTests(fails, { cwd: scratch, env: { ...ENV, ...env } }, guard);
     if (typeof failed === 'string') return failed;
     const missed = Object.values(fails)
       .flat()
@@ -93,22 +96,21 @@ async function survives(
 /** The full names of those that fail, or why that cannot be said: a defect that only breaks the file proves nothing. */
 async function failedTests(
   fails: Mutant['fails'],
-  cwd: string,
-  env: Readonly<Record<string, string>>,
+  place: { readonly cwd: string; readonly env: NodeJS.ProcessEnv },
+  guard: Guard,
 ): Promise<string[] | string> {
-  const report = join(cwd, 'report.json');
+  const report = join(place.cwd, 'report.json');
   const parts = Object.values(fails).flat();
   const args = ['run', '--project', 'unit', '--reporter=json', `--outputFile=${report}`];
   args.push('--testNamePattern', parts.map(literally).join('|'));
   // Of what is selected, anything that fails is what was asked for.
   if (parts.length === 1) args.push('--bail=1');
   args.push(...Object.keys(fails));
-  await new Promise((resolve) => {
-    const options = { cwd, env: { ...ENV, ...env }, maxBuffer: 2 ** 26, timeout: LONGEST_MS };
-    execFile(join(ROOT, 'node_modules/.bin/vitest'), args, options, resolve);
-  });
+  const vitest = [join(ROOT, 'node_modules/.bin/vitest'), ...args] as const;
+  const isInTime = await runBounded(guard, vitest, { ...place, longestMs: LONGEST_MS });
+  if (!isInTime) return `its tests did not end within ${LONGEST_MS / 1_000} s`;
   const text = await readFile(report, 'utf8').catch(() => undefined);
-  if (text === undefined) return `its tests did not end within ${LONGEST_MS / 1_000} s`;
+  if (text === undefined) return 'its tests ended without a report';
   await rm(report);
   const { testResults } = JSON.parse(text) as {
     testResults: { assertionResults: { status: string; fullName: string }[] }[];

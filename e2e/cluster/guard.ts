@@ -36,7 +36,7 @@ rm -rf -- "$1"
 export interface Guard {
   /** Its process number. */
   readonly pid: number;
-  /** Kill this process when the end comes. */
+  /** Kill this process when the end comes; with a minus before it, the group of processes. */
   watch(pid: number): void;
   /** This process has ended: its number may be given to a stranger. */
   forget(pid: number): void;
