@@ -63,7 +63,10 @@ export function differences(before: State, after: State): string[] {
   ]);
 }
 
-/** A cooldown is quiet, too; but when it ends, somebody is served. */
-export function someoneWaitsForARest(checker: Checker): boolean {
-  return stateOf(checker).services.some((text) => text.includes('rests until'));
+/** A cooldown is quiet, too; but when it ends, somebody is served. `within`: only of those that end in so many ms. */
+export function someoneWaitsForARest(checker: Checker, within = Number.POSITIVE_INFINITY): boolean {
+  return checker.services().some((object) => {
+    const until = /rests until (\S+)/.exec(conditionOf(object)?.message ?? '')?.[1];
+    return until !== undefined && Date.parse(until) - Date.now() < within;
+  });
 }
