@@ -299,10 +299,7 @@ export function createJournal(options: JournalOptions): Journal {
       noteDamage(block, undefined, block.expected);
       return heal(block, 'deleted');
     }
-    const isOld =
-      block.resourceVersion !== undefined &&
-      compareResourceVersions(view.resourceVersion, block.resourceVersion) <= 0;
-    if (isOld) return;
+    if (compareResourceVersions(view.resourceVersion, block.resourceVersion ?? '') <= 0) return;
     if (isAnothers(view)) return void contest(view);
     const isSame = view.stamp === stamp && sameData(view.data, block.expected);
     if (view.stamp !== stamp) takeOver(block, view, block.next);
@@ -325,8 +322,7 @@ export function createJournal(options: JournalOptions): Journal {
   }
 
   options.blocks.subscribe(({ before, after }) => {
-    const name = (after ?? before)?.name;
-    const block = name === undefined ? undefined : blocks.get(name);
+    const block = blocks.get((after ?? before)?.name ?? '');
     if (block !== undefined) {
       if (after === undefined) block.goneAt = before?.resourceVersion ?? '';
       compare(block, after);
@@ -339,6 +335,8 @@ export function createJournal(options: JournalOptions): Journal {
       const entries: [Port, Entry][] = [];
       const unreadable: Port[] = [];
       found = epochOf(stamp);
+      // Until `open`, what the watch shows is no edit of what was loaded: it may be a later write of our own.
+      stamp = '';
       newestFound = '';
       blocks.clear();
       newer.clear();
@@ -353,7 +351,6 @@ export function createJournal(options: JournalOptions): Journal {
         }
         const block = blockNamed(view.name);
         rebase(block, view);
-        block.expected = {};
         for (const [port, entry] of readableEntries(view)) {
           block.expected[port] = formatEntry(entry);
           entries.push([port, entry]);
@@ -365,6 +362,9 @@ export function createJournal(options: JournalOptions): Journal {
     async open() {
       isOpening = true;
       stamp = `${await options.mandate().claimEpoch(found)}/${options.identity}`;
+      // One that came since `load` is stamped, too: our first write meets it.
+      for (const { name } of options.blocks.values())
+        if (!newer.has(name) && numbersOfBlock(name) !== undefined) blockNamed(name);
       await stampAll();
       isOpening = false;
     },

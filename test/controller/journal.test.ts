@@ -113,6 +113,18 @@ describe('the table of another', () => {
     expect(JSON.parse(written?.body ?? '').data).toEqual({ 30100: ENTRY });
   });
 
+  test('a block that came after the table was loaded and before it is stamped is stamped as well', async () => {
+    const mandate = election();
+    const { blocks, journal, found, stamps, server } = await opened(mandate);
+    const late = block('nodeport-table-30000', 20, '6/old', { 30100: ENTRY });
+    server.on(`POST ${PATH}`, status(409, { reason: 'AlreadyExists' }));
+    server.on(`GET ${PATH}/nodeport-table-30000`, json(late));
+    journal.load();
+    blocks.set(toBlockView(late));
+    await journal.open();
+    expect([stamps('nodeport-table-30000'), found]).toEqual([['8/me'], [30100]]);
+  });
+
   test.each(['7/other', '9/other'])(
     'stamped %s: who is elected stamps every block above it',
     async (stamp) => {
@@ -238,6 +250,36 @@ describe('a block', () => {
     it.blocks.remove('system/nodeport-table-30000');
     await until(() => it.server.seen(`POST ${PATH}`).length === 2);
     expect(it.healed).toEqual(['deleted nodeport-table-30000']);
+  });
+
+  test('that the watch shows as we wrote it, after an older one was loaded anew, is taken over and not mended', async () => {
+    const mayClaim = Promise.withResolvers<void>();
+    let claims = 0;
+    const it = await opened({
+      isElected: true,
+      async claimEpoch(highest) {
+        claims += 1;
+        if (claims > 1) await mayClaim.promise;
+        return highest + 1;
+      },
+    });
+    await it.journal.write(new Map([[30_300, held('web')]])).all;
+    await it.journal.idle();
+    const ours = block(NAME, 210, '7/me', { 30_300: formatEntry(held('web')) });
+    it.server.on(`GET ${PATH}/${NAME}`, json(ours));
+    it.server.on(`PUT ${PATH}/${NAME}`, (response, request) => {
+      const { metadata } = JSON.parse(request.body) as KubeObject;
+      const isNew = metadata.resourceVersion === '210';
+      (isNew ? json({ metadata }) : status(409, { reason: 'Conflict' }))(response, request);
+    });
+    it.journal.load();
+    const opening = it.journal.open();
+    it.blocks.set(toBlockView(ours));
+    await new Promise((resolve) => setImmediate(resolve));
+    mayClaim.resolve();
+    await opening;
+    expect(puts(it).map(({ data }) => Object.keys(data))).toEqual([[], ['30300'], [], ['30300']]);
+    expect([it.found, it.healed, it.fenced]).toEqual([[30_300], [], []]);
   });
 
   test('that somebody edited is written again as it was', async () => {
