@@ -14,7 +14,7 @@ import { nameOf, type Passing } from './passing.ts';
 import type { Faults } from './proxy.ts';
 import { STEPS } from './scenario.ts';
 import { snatching } from './snatch.ts';
-import { differences, someoneWaitsForARest, stateOf } from './state.ts';
+import { differences, someCooldownEnds, stateOf } from './state.ts';
 
 export interface Plan {
   readonly seed: number;
@@ -236,7 +236,7 @@ async function isWell(history: History): Promise<void> {
     expect(Math.max(...synced), 'the last resync').toBeGreaterThan(since / 1_000);
   }, left());
   await eventually(() => history.checker().untilTableIsTrue(), left());
-  const isServedSoon = (): boolean => someoneWaitsForARest(history.checker(), A_FRESH_START_MS);
-  await eventually(() => expect(isServedSoon(), 'a cooldown ends soon').toBe(false), left());
+  const endsSoon = (): boolean => someCooldownEnds(history.checker(), A_FRESH_START_MS);
+  await eventually(() => expect(endsSoon(), 'a cooldown ends soon').toBe(false), left());
   await history.rests(left());
 }

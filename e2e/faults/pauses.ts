@@ -1,7 +1,6 @@
 /** What goes wrong between two steps of a scenario: processes, machines and people. */
 import { expect } from 'vitest';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiError } from '../cluster/client.ts';
 import type { ControllerProcess } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import {
@@ -16,6 +15,7 @@ import {
 import type { History } from './arena.ts';
 import { putBack, takeSnapshot } from './etcd.ts';
 import type { Pause, Random } from './kinds.ts';
+import { tolerant } from './stage.ts';
 import { NAMESPACES } from './state.ts';
 
 export async function kill(_: Random, { history }: Pause): Promise<void> {
@@ -110,7 +110,7 @@ async function spoil(
   if (block === undefined) return;
   const path = `${TABLE}/${block.metadata.name}`;
   const data = change(block.data ?? {});
-  await refusable(() =>
+  await tolerant(() =>
     data === undefined ? client.delete(path) : client.put(path, { ...block, data, metadata: bare(block) }),
   );
 }
@@ -133,7 +133,7 @@ export async function editNodePort(random: Random, { history }: Pause): Promise<
   const nodePort = 30_000 + Math.floor(random() * 50);
   const ports = target.spec.ports.map((port, i) => (i === 0 ? { ...port, nodePort } : port));
   const path = servicesPath(keyOf(target));
-  await refusable(() =>
+  await tolerant(() =>
     history.arena.client.patch(path, 'merge', { spec: { ports } }, 'fieldManager=kubectl-edit'),
   );
 }
@@ -168,19 +168,10 @@ export async function editRange(random: Random, { history }: Pause): Promise<voi
   const { client } = history.arena;
   const edit = pick(random, Object.values(EDITS));
   await edit?.({
-    change: (name, spec) => refusable(() => client.patch(`${RANGES}/${name}`, 'merge', { spec })),
-    create: (name, from, to, spec) => refusable(() => client.create(RANGES, portRange(name, from, to, spec))),
-    delete: (name) => refusable(() => client.delete(`${RANGES}/${name}`)),
+    change: (name, spec) => tolerant(() => client.patch(`${RANGES}/${name}`, 'merge', { spec })),
+    create: (name, from, to, spec) => tolerant(() => client.create(RANGES, portRange(name, from, to, spec))),
+    delete: (name) => tolerant(() => client.delete(`${RANGES}/${name}`)),
   });
-}
-
-/** Taken, gone, or there already: refused like anybody's. */
-async function refusable(run: () => Promise<unknown>): Promise<void> {
-  try {
-    await run();
-  } catch (error) {
-    if (!(error instanceof ApiError && [404, 409, 422].includes(error.status))) throw error;
-  }
 }
 
 function pick<T>(random: Random, all: readonly T[]): T | undefined {

@@ -52,7 +52,8 @@ export function createTeam(client: Client, services: () => Service[], isTolerant
   };
 }
 
-async function tolerant(run: () => Promise<unknown>): Promise<void> {
+/** What is taken, gone, or there already is refused like anybody's. */
+export async function tolerant(run: () => Promise<unknown>): Promise<void> {
   try {
     await run();
   } catch (error) {

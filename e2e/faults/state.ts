@@ -63,10 +63,15 @@ export function differences(before: State, after: State): string[] {
   ]);
 }
 
-/** A cooldown is quiet, too; but when it ends, somebody is served. `within`: only of those that end in so many ms. */
-export function someoneWaitsForARest(checker: Checker, within = Number.POSITIVE_INFINITY): boolean {
-  return checker.services().some((object) => {
-    const until = /rests until (\S+)/.exec(conditionOf(object)?.message ?? '')?.[1];
-    return until !== undefined && Date.parse(until) - Date.now() < within;
+/** A cooldown is quiet, too; but when it ends, numbers are free. `within`: whether one does in so many ms. */
+export function someCooldownEnds(checker: Checker, within: number): boolean {
+  return [...checker.table().values()].some(({ state, until = '' }) => {
+    const left = Date.parse(until) - Date.now();
+    return state === 'Released' && left > 0 && left < within;
   });
+}
+
+/** Whether somebody is told to wait for the end of one. */
+export function someoneWaitsForARest(checker: Checker): boolean {
+  return checker.services().some((object) => conditionOf(object)?.message.includes('rests until'));
 }
