@@ -28,7 +28,8 @@ import { type AuditObserver, createAudit, explainTo, type Log } from './audit.ts
 import { createCaches } from './caches.ts';
 import { compiledOnDemand } from './compiled.ts';
 import { changesAdmission, changesDecisions, inOrder } from './inputs.ts';
-import { createJournal, type JournalObserver } from './journal.ts';
+import { createJournal } from './journal.ts';
+import type { JournalObserver } from './journalTypes.ts';
 import { createLoop } from './loop.ts';
 import { type ConflictKind, createConflictWatch, type Drifting } from './conflicts.ts';
 import { type Mandate, selfAppointed } from './mandate.ts';
@@ -298,6 +299,7 @@ export function createController(options: ControllerOptions): Controller {
     ledger = undefined;
     counted = undefined;
     loop.abandon();
+    journal.abandon();
   }
 
   async function barrier(): Promise<void> {

@@ -18,14 +18,13 @@
  */
 import { formatEntry, parseEntry } from '../allocation/entry.ts';
 import type { Entry } from '../allocation/types.ts';
-import { type Clock, sleep } from '../kube/clock.ts';
+import { sleep } from '../kube/clock.ts';
 import { isKubeError } from '../kube/errors.ts';
-import { compareResourceVersions, type Store } from '../kube/store.ts';
-import type { Transport } from '../kube/transport.ts';
+import { compareResourceVersions } from '../kube/store.ts';
 import type { Port } from '../ports/portSet.ts';
 import { backoffFor, type Batch, type Block, newBatch, newBlock } from './block.ts';
-import { type Heal, type HealKind, healOf, noteDamage } from './heals.ts';
-import type { Mandate } from './mandate.ts';
+import { type HealKind, healOf, noteDamage } from './heals.ts';
+import type { Journal, JournalOptions } from './journalTypes.ts';
 import {
   type BlockView,
   blockNameOf,
@@ -38,79 +37,20 @@ import {
   readableEntries,
   sameData,
 } from './table.ts';
-import { createTableApi } from './tableApi.ts';
+import { createTableApi, type TableApi } from './tableApi.ts';
 
-export interface JournalObserver {
-  wrote(result: 'ok' | 'conflict' | 'error', seconds: number): void;
-  healed(kind: HealKind, block: string): void;
-}
-
-export interface JournalOptions {
-  readonly namespace: string;
-  /** Ours, without the epoch. */
-  readonly identity: string;
-  readonly transport: Transport;
-  /** What the watch shows of the table. */
-  readonly blocks: Store<BlockView>;
-  readonly clock: Clock;
-  readonly random: () => number;
-  /** The right to write: asked for each epoch. */
-  readonly mandate: () => Mandate;
-  readonly observer: JournalObserver;
-  readonly log: { warn(details: object, message: string): void };
-  /** An entry that a former leader wrote when we had begun: it stands, and a reservation of ours there is lost. */
-  readonly onFound: (port: Port, entry: Entry) => void;
-  /** What somebody did to the table is mended. */
-  readonly onHealed: (heal: Heal) => void;
-  /** What `drifting` tells has changed. */
-  readonly onDrift: () => void;
-  /** Another leader stamped a block: nothing may be written any more. */
-  readonly onFenced: (stamp: string, block: string) => void;
-}
-
-/** Entries on their way into the table. Both reject only after `close`. */
-export interface Writing {
-  /** Resolves when all are there, or were told to `onFound` to be somebody else's. */
-  readonly all: Promise<unknown>;
-  /** The same of the blocks that have these numbers: one block may take long. */
-  of(ports: Iterable<Port>): Promise<unknown>;
-}
-
-export interface Journal {
-  /**
-   * Reads all blocks that the store shows: what parses of them. Call `open` before anything is decided from it.
-   * unreadable: numbers of blocks that a newer version wrote.
-   */
-  load(): { entries: [Port, Entry][]; unreadable: Port[] };
-  /**
-   * Stamps every block with the next epoch, and mends what could not be read. Tries until it succeeds or is closed.
-   * Rejects when there is no right to an epoch any more.
-   */
-  open(): Promise<void>;
-  /** The newest revision of a block that was found and not written by us; '' when there is none. */
-  newestFound(): string;
-  /** Writes entries (undefined: removes them). */
-  write(changes: ReadonlyMap<Port, Entry | undefined>): Writing;
-  /** Resolves when nothing is waiting to be written. */
-  idle(): Promise<void>;
-  /** Compares every block that the store shows with what it should be, and mends it. */
-  check(): void;
-  /** Blocks that somebody deleted, edited or damaged, until they are mended. */
-  drifting(): readonly string[];
-  /** Blocks that a newer version wrote. */
-  newerBlocks(): readonly string[];
-  /** Bytes of data by block, as last written. */
-  sizes(): ReadonlyMap<string, number>;
-  /** Writes nothing any more. */
-  close(): void;
+/** From one `load` to the next, unless nothing had to be dropped between them. */
+interface Era {
+  readonly api: TableApi;
+  readonly ended: AbortController;
 }
 
 export function createJournal(options: JournalOptions): Journal {
   const { transport, namespace, clock, observer, log } = options;
   const blocks = new Map<string, Block>();
   const newer = new Set<string>();
-  const stop = new AbortController();
-  const api = createTableApi({ transport, namespace, signal: stop.signal });
+  let era = newEra();
+  let isClosed = false;
   let stamp = '';
   /** The highest epoch of what was loaded. */
   let found = 0;
@@ -120,6 +60,18 @@ export function createJournal(options: JournalOptions): Journal {
   let raising = Promise.resolve();
   let whenIdle = Promise.withResolvers<void>();
   let working = 0;
+
+  /** What began in one ends with it. */
+  function newEra(): Era {
+    const ended = new AbortController();
+    return { ended, api: createTableApi({ transport, namespace, signal: ended.signal }) };
+  }
+
+  function endEra(why: string): void {
+    const reason = new Error(why);
+    era.ended.abort(reason);
+    for (const { next } of blocks.values()) next?.done.reject(reason);
+  }
 
   function blockNamed(name: string): Block {
     const known = blocks.get(name);
@@ -149,8 +101,10 @@ export function createJournal(options: JournalOptions): Journal {
     if (block.writing) return;
     block.writing = true;
     working += 1;
+    const now = era;
     try {
-      while ((block.next !== undefined || block.mustWrite) && !stop.signal.aborted) await writeBatch(block);
+      while ((block.next !== undefined || block.mustWrite) && !now.ended.signal.aborted)
+        await writeBatch(block, now);
     } finally {
       block.writing = false;
       working -= 1;
@@ -159,18 +113,18 @@ export function createJournal(options: JournalOptions): Journal {
         whenIdle = Promise.withResolvers();
       }
     }
-    compare(block, options.blocks.get(`${namespace}/${block.name}`));
+    if (now === era) compare(block, options.blocks.get(`${namespace}/${block.name}`));
   }
 
-  async function writeBatch(block: Block): Promise<void> {
+  async function writeBatch(block: Block, { api, ended }: Era): Promise<void> {
     const batch = block.next;
     block.next = undefined;
     block.mustWrite = false;
-    for (let tries = 1; !stop.signal.aborted; tries += 1) {
+    for (let tries = 1; !ended.signal.aborted; tries += 1) {
       const data = merged(block.expected, batch?.changes);
       try {
-        await keepAside(block);
-        await put(block, data);
+        await keepAside(block, api);
+        await put(block, data, api);
         block.expected = data;
         tellHeal(block);
         setDrift(block, false);
@@ -181,12 +135,12 @@ export function createJournal(options: JournalOptions): Journal {
         observer.wrote(isConflict ? 'conflict' : 'error', 0);
         if (!isConflict || tries > 1) {
           log.warn({ block: block.name, error: String(error) }, 'table block not written, trying again');
-          await sleep(clock, backoffFor(tries) * (0.5 + options.random()), stop.signal);
+          await sleep(clock, backoffFor(tries) * (0.5 + options.random()), ended.signal);
         }
-        await readAgain(block, batch);
+        if (!ended.signal.aborted) await readAgain(block, batch, api);
       }
     }
-    batch?.done.reject(new Error('the journal is closed'));
+    batch?.done.reject(ended.signal.reason);
   }
 
   function tellHeal(block: Block): void {
@@ -195,7 +149,7 @@ export function createJournal(options: JournalOptions): Journal {
     if (heal !== undefined) options.onHealed(heal);
   }
 
-  async function put(block: Block, data: Record<string, string>): Promise<void> {
+  async function put(block: Block, data: Record<string, string>, api: TableApi): Promise<void> {
     const { name, resourceVersion } = block;
     const startedAt = clock.monotonic();
     block.resourceVersion = await api.write({ name, stamp, resourceVersion, data });
@@ -203,7 +157,7 @@ export function createJournal(options: JournalOptions): Journal {
   }
 
   /** The raw text of a block that cannot be read is evidence: it is kept beside the table. */
-  async function keepAside(block: Block): Promise<void> {
+  async function keepAside(block: Block, api: TableApi): Promise<void> {
     if (block.unreadable === undefined) return;
     const copy = await api.keepAside(block.unreadable);
     block.unreadable = undefined;
@@ -211,7 +165,7 @@ export function createJournal(options: JournalOptions): Journal {
     log.warn({ block: block.name, copy }, 'table block could not be read: copied aside and rebuilt');
   }
 
-  async function readAgain(block: Block, batch: Batch | undefined): Promise<void> {
+  async function readAgain(block: Block, batch: Batch | undefined, api: TableApi): Promise<void> {
     let view: BlockView | undefined;
     try {
       view = await api.read(block.name);
@@ -291,7 +245,7 @@ export function createJournal(options: JournalOptions): Journal {
 
   /** Mends a block that differs from what we wrote, unless a write of ours is about to tell. */
   function compare(block: Block, view: BlockView | undefined): void {
-    if (block.writing || stop.signal.aborted || stamp === '' || newer.has(block.name)) return;
+    if (block.writing || isClosed || stamp === '' || newer.has(block.name)) return;
     if (view === undefined) {
       if (block.resourceVersion === undefined) return;
       if (compareResourceVersions(block.goneAt, block.resourceVersion) < 0) return;
@@ -317,8 +271,8 @@ export function createJournal(options: JournalOptions): Journal {
   }
 
   function close(): void {
-    stop.abort();
-    for (const { next } of blocks.values()) next?.done.reject(new Error('the journal is closed'));
+    isClosed = true;
+    endEra('the journal is closed');
   }
 
   options.blocks.subscribe(({ before, after }) => {
@@ -334,7 +288,7 @@ export function createJournal(options: JournalOptions): Journal {
     load() {
       const entries: [Port, Entry][] = [];
       const unreadable: Port[] = [];
-      found = epochOf(stamp);
+      found = Math.max(found, epochOf(stamp));
       // Until `open`, what the watch shows is no edit of what was loaded: it may be a later write of our own.
       stamp = '';
       newestFound = '';
@@ -373,7 +327,7 @@ export function createJournal(options: JournalOptions): Journal {
       for (const [port, entry] of changes) {
         const block = blockNamed(blockNameOf(port));
         if (newer.has(block.name)) continue;
-        block.next ??= newBatch(stop.signal.aborted);
+        block.next ??= newBatch(isClosed);
         block.next.changes.set(port, entry);
         batches.set(block.name, block.next);
       }
@@ -381,6 +335,14 @@ export function createJournal(options: JournalOptions): Journal {
       const done = (names: Iterable<string>): Promise<unknown> =>
         Promise.all(Array.from(names, (name) => batches.get(name)?.done.promise ?? Promise.resolve()));
       return { all: done(batches.keys()), of: (ports) => done(new Set(Array.from(ports, blockNameOf))) };
+    },
+    abandon() {
+      if (isClosed) return;
+      endEra('decided from what never was');
+      era = newEra();
+      found = Math.max(found, epochOf(stamp));
+      stamp = '';
+      blocks.clear();
     },
     newestFound: () => newestFound,
     idle: () => (working === 0 ? Promise.resolve() : whenIdle.promise),

@@ -26,7 +26,7 @@ import type { Port } from '../ports/portSet.ts';
 import type { Audit } from './audit.ts';
 import { createFreshness, type Learn } from './freshness.ts';
 import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
-import type { Journal, Writing } from './journal.ts';
+import type { Journal, Writing } from './journalTypes.ts';
 import { type Outcome, type Settler, shows, wishOf } from './settle.ts';
 import { createWaitingList, type WaitingList } from './waiting.ts';
 

@@ -5,7 +5,7 @@ import { sleep } from '../kube/clock.ts';
 import type { Store } from '../kube/store.ts';
 import type { Workqueue } from '../kube/workqueue.ts';
 import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
-import type { Journal } from './journal.ts';
+import type { Journal } from './journalTypes.ts';
 
 /**
  * Resync: now and then everything is listed and looked at again, as if it had just changed. In a healthy cluster it

@@ -1,7 +1,8 @@
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { formatEntry } from '../../src/allocation/entry.ts';
 import type { Entry } from '../../src/allocation/types.ts';
-import { createJournal, type Journal } from '../../src/controller/journal.ts';
+import { createJournal } from '../../src/controller/journal.ts';
+import type { Journal } from '../../src/controller/journalTypes.ts';
 import type { Mandate } from '../../src/controller/mandate.ts';
 import { type BlockView, toBlockView } from '../../src/controller/table.ts';
 import { createStore, type WritableStore } from '../../src/kube/store.ts';

@@ -162,3 +162,30 @@ test('One owner: a number that its owner got back between the list of the table 
   await sim.rest();
   expect(await complaintsAbout(sim)).toEqual([]);
 });
+
+test('One owner: what was on its way into the table when an etcd was put back is not written over it', async () => {
+  let isCut = false;
+  const sim = createSimulation({
+    seed: 1,
+    faults: {
+      onRequest: ({ method, path }) =>
+        isCut && method === 'PUT' && path.includes('/configmaps/')
+          ? { at: 'before', do: 'reset' }
+          : undefined,
+    },
+  });
+  sim.namespace('a');
+  sim.range('team', 30_000, 30_009);
+  sim.service('a/web', { range: 'team' });
+  sim.supervise();
+  await sim.rest();
+  const { revision } = sim.server;
+  isCut = true;
+  sim.edit('a/web', { spec: { type: 'ClusterIP' } });
+  await sim.elapse(200);
+  sim.restore(revision);
+  isCut = false;
+  await sim.elapse(600_000);
+  expect(await complaintsAbout(sim)).toEqual([]);
+  expect(sim.services().map(({ spec }) => spec)).toMatchObject([{ ports: [{ nodePort: 30_000 }] }]);
+});
