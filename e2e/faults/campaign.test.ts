@@ -22,7 +22,7 @@ afterAll(() => arena?.close());
 describe('when the faults are over, every promise was kept and all that can be served is', () => {
   test.each(seeds.map(planOf).map((plan) => [describePlan(plan), plan] as const))(
     '%s',
-    { timeout: 400_000 },
+    { timeout: 600_000 },
     async (_, plan) => {
       const { struck, complaints } = await playPlan(arena, plan);
       if (plan.kinds.some((kind) => LEAVES_NUMBERS.test(kind))) {

@@ -61,7 +61,7 @@ const SHORT_LEASE = [
 ];
 const WATCHED = ['services', 'namespaces', 'portranges', 'configmaps'];
 /** A watch that is silent for good is noticed after 90 s, and then the resync has its turn. */
-const WELL_WITHIN_MS = 150_000;
+const WELL_WITHIN_MS = 300_000;
 /** More than it takes. */
 const A_FRESH_START_MS = 60_000;
 

@@ -63,11 +63,14 @@ export function differences(before: State, after: State): string[] {
   ]);
 }
 
-/** A cooldown is quiet, too; but when it ends, numbers are free. `within`: whether one does in so many ms. */
+/** How long after the end of a cooldown nothing need have come of it yet. */
+const MOMENT_MS = 5_000;
+
+/** A cooldown is quiet, too; but when it ends, numbers are free. `within`: whether one does in so many ms, or just has. */
 export function someCooldownEnds(checker: Checker, within: number): boolean {
   return [...checker.table().values()].some(({ state, until = '' }) => {
     const left = Date.parse(until) - Date.now();
-    return state === 'Released' && left > 0 && left < within;
+    return state === 'Released' && left > -MOMENT_MS && left < within;
   });
 }
 

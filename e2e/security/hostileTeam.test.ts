@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Client, createClient } from '../cluster/client.ts';
-import { ALONE, type ControllerProcess } from '../support/controller.ts';
+import { ALONE, type ControllerProcess, type LogLine } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   CONDITION,
@@ -158,6 +158,14 @@ describe("With every right on one namespace's Services, a team cannot take", () 
 });
 
 describe('What a team writes into managedFields', () => {
+  const failures = async (): Promise<LogLine[]> =>
+    (await controller.logs()).filter(({ msg }) => msg === 'list or watch failed');
+  // A CRD that is made a moment ago may answer the first list with 429.
+  let before = 0;
+  beforeAll(async () => {
+    before = (await failures()).length;
+  });
+
   const keys = [
     'k:null',
     'k:1',
@@ -218,8 +226,7 @@ describe('What a team writes into managedFields', () => {
   });
 
   test('has disturbed no list and no watch', async () => {
-    const lines = (await controller.logs()).filter(({ msg }) => msg === 'list or watch failed');
-    expect(lines).toEqual([]);
+    expect((await failures()).slice(before)).toEqual([]);
   });
 });
 
