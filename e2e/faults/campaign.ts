@@ -236,6 +236,11 @@ async function isWell(history: History): Promise<void> {
     expect(Math.max(...synced), 'the last resync').toBeGreaterThan(since / 1_000);
   }, left());
   await eventually(() => history.checker().untilTableIsTrue(), left());
+  // A status that could not be written is tried again after a pause, too.
+  await eventually(() => {
+    for (const { metadata, status } of history.checker().ranges())
+      expect(status?.['observedGeneration'], metadata.name).toBe(metadata.generation);
+  }, left());
   const endsSoon = (): boolean => someCooldownEnds(history.checker(), A_FRESH_START_MS);
   await eventually(() => expect(endsSoon(), 'a cooldown ends soon').toBe(false), left());
   await history.rests(left());
