@@ -16,10 +16,12 @@ import type { PortRangeView } from './inputs.ts';
 import { isSameStatus, statusOf } from './portRangeStatus.ts';
 
 const STATUS_EVERY: Millis = 250;
-/** After a failure, doubled with each in a row. STATUS_EVERY is, too, while all that fails is outdated. */
+/** For the range after a failure, doubled with each in a row. STATUS_EVERY is, too, while what was written is outdated. */
 const RETRY_AFTER: Millis = 1_000;
 const LONGEST_RETRY: Millis = 15_000;
 const WRITES_AT_ONCE = 8;
+
+type Result = 'done' | 'outdated' | 'failed';
 
 export interface RangeStatusParts {
   readonly transport: Transport;
@@ -46,43 +48,57 @@ export interface RangeStatusWriter {
 export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWriter {
   const { clock, transport, log } = parts;
   const dirty = new Set<string>();
-  let cancel: Cancel | undefined;
+  /** Ranges that could not be written, and until when they are left alone. */
+  const pauses = new Map<string, { readonly failures: number; readonly until: Millis }>();
+  let cancel: Cancel = () => undefined;
+  let due = Number.POSITIVE_INFINITY;
   let isTouched = false;
   let isWriting = false;
-  let failures = 0;
   const closed = new AbortController();
 
   function plan(after: Millis): void {
-    if (closed.signal.aborted || isWriting || cancel !== undefined || !isTouched) return;
+    const at = clock.monotonic() + after;
+    if (closed.signal.aborted || isWriting || at >= due || !isTouched) return;
+    cancel();
+    due = at;
     cancel = clock.after(after, () => {
-      cancel = undefined;
+      due = Number.POSITIVE_INFINITY;
       void writeAll();
     });
   }
 
   async function writeAll(): Promise<void> {
     isWriting = true;
-    const names = [...dirty];
-    dirty.clear();
+    const names = [...dirty].filter((name) => pauseOf(name) <= 0);
+    for (const name of names) dirty.delete(name);
     isTouched = false;
     const usage = parts.usage(names);
-    let retryAfter: Millis | undefined;
     for (let i = 0; i < names.length && !closed.signal.aborted; i += WRITES_AT_ONCE) {
-      const results = await Promise.all(
-        names.slice(i, i + WRITES_AT_ONCE).map((name) => write(name, usage.get(name))),
-      );
-      if (results.includes('failed')) retryAfter = RETRY_AFTER;
-      else if (results.includes('outdated')) retryAfter ??= STATUS_EVERY;
+      const some = names.slice(i, i + WRITES_AT_ONCE);
+      await Promise.all(some.map(async (name) => note(name, await write(name, usage.get(name)))));
     }
     parts.onCounted();
     isWriting = false;
     isTouched ||= dirty.size > 0;
-    failures = retryAfter === undefined ? 0 : failures + 1;
-    plan(retryAfter === undefined ? STATUS_EVERY : Math.min(retryAfter * 2 ** (failures - 1), LONGEST_RETRY));
+    const soonest = dirty.size === 0 ? 0 : Math.min(...[...dirty].map(pauseOf));
+    plan(Math.max(STATUS_EVERY, soonest));
+  }
+
+  /** ms for which the range is left alone from now on. */
+  function pauseOf(name: string): Millis {
+    return (pauses.get(name)?.until ?? 0) - clock.monotonic();
+  }
+
+  function note(name: string, result: Result): void {
+    if (result === 'done') return void pauses.delete(name);
+    const failures = (pauses.get(name)?.failures ?? 0) + 1;
+    const first = result === 'failed' ? RETRY_AFTER : STATUS_EVERY;
+    const until = clock.monotonic() + Math.min(first * 2 ** (failures - 1), LONGEST_RETRY);
+    pauses.set(name, { failures, until });
   }
 
   /** But for 'done' it is to be tried again. */
-  async function write(name: string, usage: Usage | undefined): Promise<'done' | 'outdated' | 'failed'> {
+  async function write(name: string, usage: Usage | undefined): Promise<Result> {
     const view = parts.views.get(name);
     const range = parts.ranges().get(name);
     if (view === undefined || range === undefined || usage === undefined || range.uid !== view.uid)
@@ -129,7 +145,7 @@ export function createRangeStatusWriter(parts: RangeStatusParts): RangeStatusWri
     },
     close() {
       closed.abort();
-      cancel?.();
+      cancel();
     },
   };
 }

@@ -31,3 +31,26 @@ test.each([
     expect(outOfRange()).toEqual([0, elsewhere]);
   },
 );
+
+test('a PortRange whose status cannot be written keeps no other waiting', async () => {
+  let refused = 0;
+  const sim = createSimulation({
+    seed: 1,
+    faults: {
+      onRequest({ method, path }) {
+        if (method !== 'PATCH' || !path.includes('/portranges/bad/status')) return undefined;
+        refused += 1;
+        return { at: 'before', do: 'answer', status: 403, reason: 'Forbidden' };
+      },
+    },
+  });
+  sim.namespace('a');
+  sim.range('bad', 30_000, 30_009);
+  sim.range('good', 30_010, 30_019);
+  sim.start();
+  await sim.elapse(128_000);
+  sim.service('a/web', { range: 'good' });
+  await sim.elapse(1_000);
+  expect(sim.request('GET', `${RANGES}/good`)['status']).toMatchObject({ allocated: 1 });
+  expect(refused).toBeLessThan(15);
+});
