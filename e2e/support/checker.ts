@@ -132,11 +132,12 @@ export function tableOfHeld(table: ReadonlyMap<number, Entry>): string[] {
 
 export function heldByServices(services: readonly Service[]): string[] {
   return services
-    .filter((object) => conditionOf(object)?.message.startsWith('holds '))
-    .flatMap((object) =>
-      numbersOf(object)
-        .filter((number) => conditionOf(object)?.message.includes(` ${number}`))
-        .map((number) => `${number} ${keyOf(object)} ${object.metadata.uid}`),
-    )
+    .flatMap((object) => {
+      // Of one that holds some and waits for more, the message goes on about the numbers that it has meanwhile.
+      const told = /^holds (.+?) (?:from|outside) /.exec(conditionOf(object)?.message ?? '')?.[1] ?? '';
+      return numbersOf(object)
+        .filter((number) => told.split(/[ ,]+/).includes(String(number)))
+        .map((number) => `${number} ${keyOf(object)} ${object.metadata.uid}`);
+    })
     .toSorted();
 }
