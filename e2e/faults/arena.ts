@@ -46,6 +46,8 @@ export interface History {
   kill(): Promise<void>;
   /** Starts one, and another whenever it ends by itself, as a Deployment does. */
   start(): Promise<void>;
+  /** Kills all that run and starts one; whoever asks meanwhile has it in that. */
+  restart(): Promise<void>;
   /** Why processes ended that nobody killed. */
   readonly ends: readonly string[];
   play(step: Step): Promise<void>;
@@ -132,6 +134,18 @@ async function beginHistory(arena: Arena, options: HistoryOptions): Promise<Hist
     proxy.thaw();
   }
 
+  let restarting: Promise<void> | undefined;
+
+  /** Of two writes under way both can strike: two that begin without leader election would end each other for ever. */
+  function restart(): Promise<void> {
+    restarting ??= kill()
+      .then(start)
+      .finally(() => {
+        restarting = undefined;
+      });
+    return restarting;
+  }
+
   const present = (): ControllerProcess => {
     const latest = processes.at(-1);
     if (latest === undefined) throw new Error('none was started');
@@ -154,6 +168,7 @@ async function beginHistory(arena: Arena, options: HistoryOptions): Promise<Hist
     running,
     kill,
     start,
+    restart,
     ends,
     async play(step) {
       proxy.holdWatches();

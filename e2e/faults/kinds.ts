@@ -64,10 +64,7 @@ const killed = (moment: 'before' | 'after' | 'answered'): Kind => ({
   odds: 0.06,
   most: 12,
   moment,
-  async strike(_, __, history) {
-    await history.kill();
-    await history.start();
-  },
+  strike: (_, __, history) => history.restart(),
 });
 const upTo = (most: number) => (random: Random) => Math.floor(random() * most);
 

@@ -18,9 +18,8 @@ import type { Pause, Random } from './kinds.ts';
 import { tolerant } from './stage.ts';
 import { NAMESPACES } from './state.ts';
 
-export async function kill(_: Random, { history }: Pause): Promise<void> {
-  await history.kill();
-  await history.start();
+export function kill(_: Random, { history }: Pause): Promise<void> {
+  return history.restart();
 }
 
 export function reset(_: Random, { history }: Pause): Promise<void> {
