@@ -1,3 +1,4 @@
+import { readHoldings } from '../api/holdings.ts';
 import { portIdentity, type ServicePort, type ServiceView } from '../api/service.ts';
 import type { Entry, Holds, Millis, PortGrant, PreviousOwner } from './types.ts';
 
@@ -83,6 +84,14 @@ export function released(entry: Entry, now: Millis, cooldown: Millis): Entry {
 }
 
 /**
+ * When a released number has rested. Never further away than the cooldown is long: the clock that wrote it may have been
+ * ahead of ours.
+ */
+export function endOfRest({ released = 0, until = 0 }: Entry, now: Millis): Millis {
+  return Math.min(until, now + until - released);
+}
+
+/**
  * The entry of a number whose reservation came to nothing: who had it before is history again. Nobody returns to the
  * number by it, because for which ports it was is not remembered. Undefined: nobody had it before.
  */
@@ -101,6 +110,23 @@ export function previousOwners(before: Entry | undefined, newOwner: string): rea
   if (before.service === newOwner) return earlier;
   const { service, since, released: to = since } = before;
   return [{ service, from: since, to }, ...earlier].slice(0, PREVIOUS_OWNERS);
+}
+
+/** What it means that the table has this Service as the owner now; undefined: it had it before, or adopts what it has. */
+export function newsOf(
+  { uid, condition }: ServiceView,
+  grant: PortGrant,
+  before: Entry | undefined,
+): 'reserved' | 'rebuilt' | undefined {
+  if (before?.state === 'Held' && before.uid === uid) return undefined;
+  if (isToBeWritten(grant)) return 'reserved';
+  const told = condition === undefined ? undefined : readHoldings(condition.message);
+  return told?.numbers.includes(grant.number) === true ? 'rebuilt' : undefined;
+}
+
+/** Whether the Service does not have the number yet on all the ports that it is for. */
+export function isToBeWritten({ number, ports }: PortGrant): boolean {
+  return ports.some(({ nodePort }) => nodePort !== number);
 }
 
 /** The same owner, number and request, whatever the times say. */

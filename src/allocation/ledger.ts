@@ -10,12 +10,21 @@
  * fetched with `drain`: entries to write to the table, numbers that became free, numbers to count again.
  * Nothing here does I/O or reads a clock: times come in as arguments.
  */
-import { readHoldings } from '../api/holdings.ts';
 import { numbersOf, type ServiceView, waitsSince } from '../api/service.ts';
 import { add, countWithout, has, type Port, portSet, remove } from '../ports/portSet.ts';
 import type { CheckName } from './checks.ts';
 import { createEntries } from './entries.ts';
-import { concerns, givenUp, HISTORY, heldEntry, released, sameHolding } from './entry.ts';
+import {
+  concerns,
+  endOfRest,
+  givenUp,
+  HISTORY,
+  heldEntry,
+  isToBeWritten,
+  newsOf,
+  released,
+  sameHolding,
+} from './entry.ts';
 import { holdingOf, isFreeFor as isFree, kindOf } from './holding.ts';
 import type { Range } from './range.ts';
 import { createRests } from './rests.ts';
@@ -78,6 +87,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   const waiting = createWaiting();
   /** taken, and the numbers that somebody waits for by name. */
   const spokenFor = portSet();
+  /** Reserved by a decision for a Service that has not been decided anew since: its write may be done by now. */
+  const promised = new Set<Port>();
   /** UID → when it got node ports, of Services that had none when they were seen first. */
   const newcomers = new Map<string, Millis>();
   let changed = new Map<Port, Entry | undefined>();
@@ -113,6 +124,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     const before = entries.get(port);
     if (before !== undefined) recounted.add(before.range);
     if (entry !== undefined) recounted.add(entry.range);
+    if (entry?.state !== 'Held' || entry.uid !== before?.uid) endPromise(port);
     entries.set(port, entry);
     resting.end(port);
     if (entry?.state === 'Released') resting.begin(port, endOfRest(entry, now), now);
@@ -122,6 +134,13 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   function write(port: Port, entry: Entry | undefined, now: Millis): void {
     changed.set(port, entry);
     put(port, entry, now);
+  }
+
+  /** Whoever shows the number may be recorded now. */
+  function endPromise(port: Port): void {
+    if (!promised.delete(port)) return;
+    const owner = entries.get(port)?.uid;
+    for (const { key, uid } of holders.get(port) ?? []) if (uid !== owner) concerned.add(key);
   }
 
   /** Somebody took or let go of the number before our eyes: what made the apiserver refuse it is known, or over. */
@@ -235,14 +254,18 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
 
   function record(service: ServiceView, holds: Holds, grant: PortGrant, now: Millis, check: CheckName): void {
     const before = entries.get(grant.number);
-    // Two live Services on one number: the table can name one, and it stays the one it named.
     const isAnothers = before?.state === 'Held' && before.uid !== service.uid;
+    // What the watch shows of this one may be older than the write that gave the number to the other.
+    if (isAnothers && promised.has(grant.number)) return;
+    // Two live Services on one number: the table can name one, and it stays the one it named.
     if (isAnothers && holders.get(grant.number)?.some(({ uid }) => uid === before.uid)) return;
     const entry = heldEntry(service, holds, grant, before, now);
-    if (before !== undefined && sameHolding(before, entry)) return;
-    const kind = before?.state === 'Held' && before.uid === service.uid ? undefined : newsOf(service, grant);
-    if (kind !== undefined) transitions.push({ kind, port: grant.number, entry, check });
-    write(grant.number, entry, now);
+    if (before === undefined || !sameHolding(before, entry)) {
+      const kind = newsOf(service, grant, before);
+      if (kind !== undefined) transitions.push({ kind, port: grant.number, entry, check });
+      write(grant.number, entry, now);
+    }
+    if (isToBeWritten(grant)) promised.add(grant.number);
   }
 
   function* duplicates(): Generator<readonly [Port, readonly Owner[]]> {
@@ -285,6 +308,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     fold(service, decision, now) {
       if (decision.do === 'defer') return;
       standInLine(service, decision, now);
+      for (const port of entries.heldBy(service.uid).keys()) endPromise(port);
       const holds =
         decision.do === 'refuse' ? decision.holds : decision.do === 'ignore' ? undefined : decision;
       endEntries(service, decision, holds?.grants ?? [], now);
@@ -373,19 +397,4 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
   }
 }
 
-/** What it means that the table has this Service as the owner now; undefined: it adopts what it has. */
-function newsOf(
-  { condition }: ServiceView,
-  { number, ports }: PortGrant,
-): 'reserved' | 'rebuilt' | undefined {
-  if (ports.some(({ nodePort }) => nodePort !== number)) return 'reserved';
-  const told = condition === undefined ? undefined : readHoldings(condition.message);
-  return told?.numbers.includes(number) === true ? 'rebuilt' : undefined;
-}
-
 const NOT_REFUSED = { needs: new Map<string, number>(), waitsFor: [], names: [] };
-
-/** Never further away than the cooldown is long: the clock that wrote it may have been ahead of ours. */
-function endOfRest({ released = 0, until = 0 }: Entry, now: Millis): Millis {
-  return Math.min(until, now + until - released);
-}

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { HISTORY } from '../../src/allocation/entry.ts';
 import type { Entry } from '../../src/allocation/types.ts';
-import { desk, MINUTE, NOW, numbers, service } from './fixtures.ts';
+import { carriedOut, desk, MINUTE, NOW, numbers, port, service } from './fixtures.ts';
 
 const TWO = { r: { ranges: [{ from: 30_100, to: 30_101 }] } };
 const held = (uid: string, name: string): Entry => ({
@@ -178,6 +178,51 @@ describe('release', () => {
     }
     expect(d.ledger.entry(30_100)?.service).toBe('a/e');
     expect(d.ledger.entry(30_100)?.previous?.map(({ service }) => service)).toEqual(['a/d', 'a/c', 'a/b']);
+  });
+});
+
+describe('a number that was just given, and the watch shows another Service on it', () => {
+  function given() {
+    const d = desk();
+    const web = d.see(service(['http:80 31000']));
+    const decision = d.fold(web);
+    const rival = service(['http:80 30100 kubectl'], { name: 'rival' });
+    d.fold(d.see(rival));
+    d.drain();
+    return { d, web, rival, written: carriedOut(web, decision) };
+  }
+
+  test('what the watch shows may be older than our write: the table names whom it was given to', () => {
+    const { d, web, rival, written } = given();
+    expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', uid: web.uid });
+    d.fold(d.see({ ...rival, ports: [port('http:80 31001')] }));
+    d.fold(d.see(written));
+    expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', uid: web.uid });
+    expect(d.drain().entries.size).toBe(1);
+  });
+
+  test('the write is refused: who has the number is woken, and recorded', () => {
+    const { d, web, rival } = given();
+    d.ledger.refused(web.uid, 30_100, d.now);
+    expect(d.wake()).toEqual(['a/rival']);
+    d.fold(rival);
+    expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', uid: rival.uid });
+  });
+
+  test('it is decided again, and gets another number: who has this one is woken, and recorded', () => {
+    const { d, web, rival } = given();
+    expect(d.fold(web)).toMatchObject({ do: 'assign', grants: [{ number: 30_101 }] });
+    expect(d.wake()).toEqual(['a/rival']);
+    d.fold(rival);
+    expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', uid: rival.uid });
+  });
+
+  test('it is gone: who has the number is woken, and recorded', () => {
+    const { d, web, rival } = given();
+    d.vanish(web);
+    expect(d.wake()).toEqual(['a/rival']);
+    d.fold(rival);
+    expect(d.ledger.entry(30_100)).toMatchObject({ state: 'Held', uid: rival.uid });
   });
 });
 
