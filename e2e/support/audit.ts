@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Cluster } from '../cluster/cluster.ts';
 
@@ -36,9 +36,18 @@ interface AuditLine {
 
 /** All writes of the controller so far, in the order in which the apiserver answered. */
 export async function writesOf(cluster: Cluster): Promise<Write[]> {
-  const text = await readFile(join(cluster.dir, FILE), 'utf8').catch(() => '');
+  const before = await filesIn(cluster.dir);
+  const texts = await Promise.all(before.map((file) => readFile(join(cluster.dir, file), 'utf8')));
+  // Renamed while we read.
+  if ((await filesIn(cluster.dir)).length > before.length) return writesOf(cluster);
   // The last piece is empty, or a line that is being written.
-  return text.split('\n').slice(0, -1).flatMap(toWrite);
+  return texts.flatMap((text) => text.split('\n').slice(0, -1).flatMap(toWrite));
+}
+
+/** The log in order: the apiserver begins anew after 100 MB, and names what there was `audit-TIME.log`. */
+async function filesIn(dir: string): Promise<string[]> {
+  const files = (await readdir(dir)).filter((file) => /^audit(-.*)?\.log$/.test(file));
+  return files.toSorted((a, b) => Number(a === FILE) - Number(b === FILE) || (a < b ? -1 : 1));
 }
 
 function toWrite(line: string): Write[] {
