@@ -35,7 +35,7 @@ import { type ConflictKind, createConflictWatch, type Drifting } from './conflic
 import { type Mandate, selfAppointed } from './mandate.ts';
 import { createNodePortRange } from './nodePortRange.ts';
 import { createRangeStatusWriter } from './rangeStatus.ts';
-import { ownersNotShown, resyncEvery } from './repair.ts';
+import { keysAtStart, resyncEvery } from './repair.ts';
 import { createSettler } from './settle.ts';
 import type { Waiting } from './waiting.ts';
 
@@ -320,10 +320,8 @@ export function createController(options: ControllerOptions): Controller {
     }
     tooOld = 0;
     loop.open();
-    for (const key of ownersNotShown(services, next)) queue.add(key, { urgent: true });
-    // All in one line: the order of this first time is everybody's, not each range's.
-    const around = { namespaces, ranges: ranges.get };
-    for (const { key } of inOrder(services.values(), next, around)) queue.add(key, { urgent: true });
+    const around = { services, namespaces, ranges: ranges.get };
+    for (const { key, ...how } of keysAtStart(around, next)) queue.add(key, how);
     counted = next;
     status.touch(ranges.get().keys());
     lastSync = clock.now();

@@ -79,6 +79,12 @@ export function inOrder(
     .toSorted((a, b) => rank(a) - rank(b) || namedSince(a) - namedSince(b) || byAge(a, b));
 }
 
+/** Nothing was ever decided for it, and it names no numbers: it comes as who is created now. */
+export function isNewcomer({ uid, condition, annotations }: ServiceView, ledger: LedgerView): boolean {
+  const isKnown = condition !== undefined || ledger.entriesOf(uid).size > 0;
+  return !isKnown && annotations[ANNOTATION.ports] === undefined;
+}
+
 /** Who waits for a number since then is asked before those who name it later, also after a restart. */
 function namedSince(service: ServiceView): number {
   return waitsSince(service) ?? Number.MAX_SAFE_INTEGER;

@@ -147,7 +147,7 @@ export function createLoop(parts: LoopParts): Loop {
   function absorb(of: Ledger): Writing {
     const changes = of.drain(parts.ranges());
     const { entries, transitions, wake } = changes;
-    for (const key of wake) queue.add(key, { urgent: true });
+    for (const key of wake) queue.add(key, { lane: laneOfKey(key), first: 'in lane' });
     if (changes.touched.size > 0) parts.onTouched(changes);
     const writing = journal.write(entries);
     // Only a closed journal rejects: then we are stopping.
@@ -158,6 +158,11 @@ export function createLoop(parts: LoopParts): Loop {
         () => undefined,
       );
     return writing;
+  }
+
+  function laneOfKey(key: string): string {
+    const service = services.get(key);
+    return service === undefined ? '' : laneOf(service, parts);
   }
 
   /** The table says so now; unless it was found to have another owner there, and our reservation is lost. */

@@ -3,8 +3,8 @@ import type { ServiceView } from '../api/service.ts';
 import type { Clock, Millis } from '../kube/clock.ts';
 import { sleep } from '../kube/clock.ts';
 import type { Store } from '../kube/store.ts';
-import type { Workqueue } from '../kube/workqueue.ts';
-import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
+import type { AddOptions, Workqueue } from '../kube/workqueue.ts';
+import { concernsUs, inOrder, isNewcomer, laneOf, type Surroundings } from './inputs.ts';
 import type { Journal } from './journalTypes.ts';
 
 /**
@@ -51,8 +51,23 @@ function* keysToLookAt(
   for (const key of ownersNotShown(parts.services, ledger)) yield { key, lane: '' };
 }
 
+/**
+ * What is looked at first. Holders and who waits come before all others and in one line: that order is everybody's, not
+ * each range's. For whom nothing was decided yet comes as who is created now, so that neither waits for all of the other.
+ */
+export function* keysAtStart(
+  parts: Surroundings & { services: Store<ServiceView> },
+  ledger: Ledger,
+): Generator<{ key: string } & AddOptions> {
+  for (const key of ownersNotShown(parts.services, ledger)) yield { key, first: 'of all' };
+  for (const service of inOrder(parts.services.values(), ledger, parts)) {
+    const { key } = service;
+    yield isNewcomer(service, ledger) ? { key, lane: laneOf(service, parts) } : { key, first: 'of all' };
+  }
+}
+
 /** namespace/name of owners in the table whose Service, by UID, the watch does not show. */
-export function ownersNotShown(services: Store<ServiceView>, ledger: Ledger): Set<string> {
+function ownersNotShown(services: Store<ServiceView>, ledger: Ledger): Set<string> {
   const keys = new Set<string>();
   for (const [, { state, service, uid }] of ledger.entries()) {
     if (state === 'Held' && services.get(service)?.uid !== uid) keys.add(service);

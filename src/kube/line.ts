@@ -1,13 +1,22 @@
 /**
- * Who is next: urgent ones in their order, then one from each lane in turn.
+ * Who is next: those who are first of all, in their order; then one from each lane in turn, those who are first in it
+ * before the others.
  * Every operation is constant time on average; tens of thousands may stand in line.
  */
 
-export interface Line<T extends { lane: string; urgent: boolean }> {
-  /** Nothing may stand in line twice. Lane and urgency are read now. */
+/** Before the others of its lane, or before all lanes. */
+export type First = 'in lane' | 'of all';
+
+export interface Standing {
+  readonly lane: string;
+  first: First | undefined;
+}
+
+export interface Line<T extends Standing> {
+  /** Nothing may stand in line twice. Lane and precedence are read now. */
   push(item: T): void;
-  /** Makes what stands in line urgent, behind those who are. */
-  promote(item: T): void;
+  /** Gives what stands in line this precedence, behind those who have it. It never loses one. */
+  promote(item: T, first: First): void;
   shift(): T | undefined;
   readonly depth: number;
   clear(): void;
@@ -23,28 +32,39 @@ interface Fifo<T> {
   head: number;
 }
 
-export function createLine<T extends { lane: string; urgent: boolean }>(): Line<T> {
-  let urgent: Fifo<T> = { places: [], head: 0 };
+interface Lane<T> {
+  readonly first: Fifo<T>;
+  readonly others: Fifo<T>;
+}
+
+export function createLine<T extends Standing>(): Line<T> {
+  let ofAll = fifo<T>();
   /** In the order of their turns: a lane that had its turn goes to the end. */
-  const lanes = new Map<string, Fifo<T>>();
+  const lanes = new Map<string, Lane<T>>();
   const places = new Map<T, Place<T>>();
 
-  const stand = (fifo: Fifo<T>, item: T): void => {
+  function push(item: T): void {
     const place: Place<T> = { item };
     places.set(item, place);
-    fifo.places.push(place);
-  };
+    fifoOf(item).places.push(place);
+  }
+
+  function fifoOf({ lane, first }: T): Fifo<T> {
+    if (first === 'of all') return ofAll;
+    return laneOf(lanes, lane)[first === 'in lane' ? 'first' : 'others'];
+  }
+
   return {
-    push: (item) => stand(item.urgent ? urgent : laneOf(lanes, item.lane), item),
-    promote(item) {
+    push,
+    promote(item, first) {
       const place = places.get(item);
-      if (place === undefined) return;
+      if (place === undefined || foremost(item.first, first) === item.first) return;
       place.item = undefined;
-      item.urgent = true;
-      stand(urgent, item);
+      item.first = first;
+      push(item);
     },
     shift() {
-      const item = shiftFifo(urgent) ?? shiftLanes(lanes);
+      const item = shiftFifo(ofAll) ?? shiftLanes(lanes);
       if (item !== undefined) places.delete(item);
       return item;
     },
@@ -52,23 +72,32 @@ export function createLine<T extends { lane: string; urgent: boolean }>(): Line<
       return places.size;
     },
     clear() {
-      urgent = { places: [], head: 0 };
+      ofAll = fifo();
       lanes.clear();
       places.clear();
     },
   };
 }
 
-function laneOf<T>(lanes: Map<string, Fifo<T>>, name: string): Fifo<T> {
-  const lane = lanes.get(name) ?? { places: [], head: 0 };
+/** The greater precedence of two. */
+export function foremost(a: First | undefined, b: First | undefined): First | undefined {
+  return a === 'of all' ? a : (b ?? a);
+}
+
+function fifo<T>(): Fifo<T> {
+  return { places: [], head: 0 };
+}
+
+function laneOf<T>(lanes: Map<string, Lane<T>>, name: string): Lane<T> {
+  const lane = lanes.get(name) ?? { first: fifo(), others: fifo() };
   lanes.set(name, lane);
   return lane;
 }
 
 /** From the lane whose turn it is, which then goes to the end. Lanes that turn out empty are forgotten. */
-function shiftLanes<T>(lanes: Map<string, Fifo<T>>): T | undefined {
+function shiftLanes<T>(lanes: Map<string, Lane<T>>): T | undefined {
   for (const [name, lane] of lanes) {
-    const item = shiftFifo(lane);
+    const item = shiftFifo(lane.first) ?? shiftFifo(lane.others);
     lanes.delete(name);
     if (item === undefined) continue;
     lanes.set(name, lane);

@@ -1,5 +1,5 @@
 /**
- * Which keys need work: client-go's workqueue (dirty and processing sets), with lanes in turn and urgent keys first.
+ * Which keys need work: client-go's workqueue (dirty and processing sets), with lanes in turn.
  *
  *              add                    take                       done
  *   (unknown) ─────► ready ─────────────────► processing ──────────────────► (unknown)
@@ -13,7 +13,7 @@
  * until forget.
  */
 import type { Cancel, Clock, Millis } from './clock.ts';
-import { createLine, type Line } from './line.ts';
+import { createLine, type First, foremost, type Line } from './line.ts';
 
 export interface WorkqueueObserver {
   /** A key became ready that was not. */
@@ -25,19 +25,19 @@ export interface WorkqueueObserver {
   retried(): void;
 }
 
-interface AddOptions {
+export interface AddOptions {
   /** Lanes take turns. The lane of a key is the one of its latest add. @default '' */
   lane?: string;
-  /** Before all lanes. A key that is ready becomes urgent by this, never less urgent. @default false */
-  urgent?: boolean;
+  /** Before the others of its lane, or before all lanes. A key that is ready gains precedence by this, never loses it. */
+  first?: First | undefined;
 }
 
 export interface Workqueue {
   /** Makes the key ready; once it is processed, if it is being processed. Nothing new happens to a ready key. */
   add(key: string, options?: AddOptions): void;
   /**
-   * At most `max` ready keys: urgent ones in their order, then one from each lane in turn, first in, first out
-   * within a lane. They are processing from now on, until done or retry.
+   * At most `max` ready keys: those that are first of all in their order, then one from each lane in turn; within a
+   * lane those that are first in it, then the others, each in their order. They are processing from now on, until done or retry.
    */
   take(max: number): string[];
   /** The processing of the key has ended. Ignored for a key that is not being processed. */
@@ -67,7 +67,7 @@ interface Key {
   /** `new` only inside add. */
   state: 'new' | 'ready' | 'processing' | 'waiting';
   lane: string;
-  urgent: boolean;
+  first: First | undefined;
   /** While processing: it was added meanwhile. */
   again: boolean;
   /** When this state began (monotonic). */
@@ -127,22 +127,30 @@ export function createWorkqueue(options: Options): Workqueue {
   };
 }
 
-function add(queue: Queue, name: string, { lane = '', urgent = false }: AddOptions = {}): void {
+function add(queue: Queue, name: string, { lane = '', first }: AddOptions = {}): void {
   if (queue.closed) return;
   const key = queue.keys.get(name) ?? newKey(queue, name);
   if (key.state === 'ready') {
-    if (urgent && !key.urgent) queue.line.promote(key);
+    if (first !== undefined) queue.line.promote(key, first);
     return;
   }
-  // Several adds during one processing are one: urgent if any of them was.
-  key.urgent = urgent || (key.again && key.urgent);
+  // Several adds during one processing are one.
+  key.first = foremost(key.again ? key.first : undefined, first);
   key.lane = lane;
   if (key.state === 'processing') key.again = true;
   else makeReady(queue, key);
 }
 
 function newKey(queue: Queue, name: string): Key {
-  const key: Key = { name, state: 'new', lane: '', urgent: false, again: false, since: 0, wake: undefined };
+  const key: Key = {
+    name,
+    state: 'new',
+    lane: '',
+    first: undefined,
+    again: false,
+    since: 0,
+    wake: undefined,
+  };
   queue.keys.set(name, key);
   return key;
 }
@@ -173,7 +181,7 @@ function retry(queue: Queue, name: string, notBefore: Millis = 0): void {
   const backoff = nextBackoff(queue, name);
   if (key.again) return makeReady(queue, key);
   const wait = Math.max(backoff, Math.min(notBefore - queue.clock.monotonic(), LONGEST_NOT_BEFORE_MS));
-  key.urgent = false;
+  key.first = undefined;
   enter(queue, key, 'waiting');
   queue.observer?.retried();
   key.wake = queue.clock.after(wait, () => makeReady(queue, key));

@@ -9,7 +9,7 @@ const operation = fc.oneof(
     do: fc.constant('add' as const),
     key,
     lane: fc.constantFrom('x', 'y', 'z'),
-    urgent: fc.boolean(),
+    first: fc.constantFrom(undefined, 'in lane' as const, 'of all' as const),
   }),
   fc.record({ do: fc.constant('take' as const), max: fc.integer({ min: 0, max: 4 }) }),
   fc.record({ do: fc.constant('done' as const), key }),

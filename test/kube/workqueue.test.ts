@@ -70,29 +70,53 @@ describe('order', () => {
     expect(q.take(3)).toEqual(['x3', 'z1', 'x4']);
   });
 
-  test('urgent ones come before all lanes, in their order; one that is ready can become urgent', () => {
+  test('those that are first of all come before all lanes, in their order; one that is ready can become one', () => {
     const { queue: q } = queue();
     q.add('a', { lane: 'x' });
     q.add('b', { lane: 'x' });
-    q.add('u1', { urgent: true });
-    q.add('b', { urgent: true });
-    q.add('u2', { urgent: true });
+    q.add('u1', { first: 'of all' });
+    q.add('b', { first: 'of all' });
+    q.add('u2', { first: 'of all' });
     q.add('u1');
     expect(q.depth).toBe(4);
     expect(q.take(10)).toEqual(['u1', 'b', 'u2', 'a']);
     expect(q.depth).toBe(0);
   });
 
-  test('what was urgent once is not so for ever, and urgency during processing counts for the next turn', () => {
+  test('those that are first in their lane come before the others of it, and lanes take turns all the same', () => {
     const { queue: q } = queue();
-    q.add('a', { urgent: true });
+    for (let i = 0; i < 3; i++) q.add(`x${i}`, { lane: 'x' });
+    q.add('y0', { lane: 'y' });
+    q.add('x9', { lane: 'x', first: 'in lane' });
+    q.add('x2', { first: 'in lane' });
+    q.add('y1', { lane: 'y' });
+    expect(q.take(10)).toEqual(['x9', 'y0', 'x2', 'y1', 'x0', 'x1']);
+  });
+
+  test('precedence is gained, never lost', () => {
+    const { queue: q } = queue();
+    q.add('b', { lane: 'x', first: 'in lane' });
+    q.add('a', { lane: 'x', first: 'of all' });
+    q.add('a', { first: 'in lane' });
+    q.add('b', { first: 'of all' });
+    expect(q.take(2)).toEqual(['a', 'b']);
+    q.add('a', { first: 'of all' });
+    q.add('a', { first: 'in lane' });
+    q.add('c', { first: 'in lane' });
+    q.done('a');
+    expect(q.take(2)).toEqual(['a', 'c']);
+  });
+
+  test('what was first once is not so for ever, and precedence during processing counts for the next turn', () => {
+    const { queue: q } = queue();
+    q.add('a', { first: 'of all' });
     q.take(1);
     q.add('b');
     q.add('a');
     q.done('a');
     expect(q.take(2)).toEqual(['b', 'a']);
     q.add('c');
-    q.add('a', { urgent: true });
+    q.add('a', { first: 'of all' });
     q.add('a');
     q.done('a');
     expect(q.take(2)).toEqual(['a', 'c']);
@@ -159,7 +183,7 @@ describe('retry', () => {
     q.add('a');
     q.take(1);
     q.retry('a');
-    q.add('a', { urgent: true });
+    q.add('a', { first: 'of all' });
     expect([q.depth, clock.pending]).toEqual([1, 0]);
     q.take(1);
     q.add('a');
@@ -225,7 +249,7 @@ test('tens of thousands of keys do not make it slow: shifting an array would', (
   const { queue: q } = queue();
   const keys = 50_000;
   for (let i = 0; i < keys; i++) q.add(`k${i}`, { lane: `l${i % 3}` });
-  for (let i = 0; i < keys; i += 2) q.add(`k${i}`, { urgent: true });
+  for (let i = 0; i < keys; i += 2) q.add(`k${i}`, { first: 'of all' });
   const taken: string[] = [];
   for (let batch = q.take(256); batch.length > 0; batch = q.take(256)) taken.push(...batch);
   expect(new Set(taken).size).toBe(keys);
