@@ -9,7 +9,7 @@ import type { CheckName } from './checks.ts';
 import { concerns } from './entry.ts';
 import { type Plan, planFor } from './plan.ts';
 import { admits, admitsNamespace, type Range } from './range.ts';
-import { isMalformed, readRequest } from './request.ts';
+import { isMalformed, readRequest, rangesAsked } from './request.ts';
 import { type Situation, type Slot, situationOf } from './situation.ts';
 import type { Decision, Malformed, PortGrant, Request, Snapshot, WaitKey } from './types.ts';
 import { holderOf, placeOf, refusalMessage, servedVerdict } from './verdict.ts';
@@ -136,8 +136,7 @@ function keepsWhatItHolds(situation: Situation): Decision | undefined {
 
 /** The ranges to ask, in order. */
 function candidatesOf({ request, ranges, service, namespace }: Situation): readonly string[] {
-  if (request.ranges !== 'auto') return request.ranges;
-  return [...ranges.values()].flatMap((range) => (admits(range, service, namespace) ? range.name : []));
+  return rangesAsked(request, service, namespace, ranges);
 }
 
 /** The same, a reservation's first: who was killed before the Service was written goes on where it was. */

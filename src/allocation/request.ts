@@ -40,6 +40,17 @@ export function readRequest(
   return defaultRequest(service, namespace, ranges);
 }
 
+/** The names of the ranges that it asks, in order; for `auto`, all that admit the Service. */
+export function rangesAsked(
+  { ranges: asked }: Request,
+  service: ServiceView,
+  namespace: NamespaceView | undefined,
+  ranges: ReadonlyMap<string, Range>,
+): readonly string[] {
+  if (asked !== 'auto') return asked;
+  return [...ranges.values()].flatMap((range) => (admits(range, service, namespace) ? range.name : []));
+}
+
 export function isMalformed(request: Request | Malformed): request is Malformed {
   return 'malformed' in request;
 }

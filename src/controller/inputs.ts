@@ -1,5 +1,5 @@
 import type { Range, RangeSource } from '../allocation/range.ts';
-import { isMalformed, readRequest } from '../allocation/request.ts';
+import { isMalformed, rangesAsked, readRequest } from '../allocation/request.ts';
 import type { LedgerView, NamespaceView } from '../allocation/types.ts';
 import { LABELS, ownedSince } from '../api/managedFields.ts';
 import { ANNOTATION } from '../api/names.ts';
@@ -71,18 +71,25 @@ export function inOrder(
   around: Surroundings,
 ): ServiceView[] {
   const rank = (service: ServiceView): number => {
-    if (service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0) return 0;
-    return service.annotations[ANNOTATION.ports] === undefined ? 2 : 1;
+    if (takesAny(service, ledger)) return 2;
+    return service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0 ? 0 : 1;
   };
   return [...services]
     .filter((service) => concernsUs(service, ledger, around))
     .toSorted((a, b) => rank(a) - rank(b) || namedSince(a) - namedSince(b) || byAge(a, b));
 }
 
-/** Nothing was ever decided for it, and it names no numbers: it comes as who is created now. */
-export function isNewcomer({ uid, condition, annotations }: ServiceView, ledger: LedgerView): boolean {
-  const isKnown = condition !== undefined || ledger.entriesOf(uid).size > 0;
-  return !isKnown && annotations[ANNOTATION.ports] === undefined;
+/** It holds nothing and names no numbers: any of a range will do. */
+export function takesAny({ uid, condition, annotations }: ServiceView, ledger: LedgerView): boolean {
+  const holds = condition?.status === 'True' || ledger.entriesOf(uid).size > 0;
+  return !holds && annotations[ANNOTATION.ports] === undefined;
+}
+
+/** The names of the ranges that it asks, in order. */
+export function rangesAskedBy(service: ServiceView, { namespaces, ranges }: Surroundings): readonly string[] {
+  const namespace = namespaces.get(service.namespace);
+  const request = readRequest(service, namespace, ranges());
+  return request === null || isMalformed(request) ? [] : rangesAsked(request, service, namespace, ranges());
 }
 
 /** Who waits for a number since then is asked before those who name it later, also after a restart. */

@@ -4,7 +4,7 @@ import type { Clock, Millis } from '../kube/clock.ts';
 import { sleep } from '../kube/clock.ts';
 import type { Store } from '../kube/store.ts';
 import type { AddOptions, Workqueue } from '../kube/workqueue.ts';
-import { concernsUs, inOrder, isNewcomer, laneOf, type Surroundings } from './inputs.ts';
+import { concernsUs, inOrder, laneOf, rangesAskedBy, type Surroundings, takesAny } from './inputs.ts';
 import type { Journal } from './journalTypes.ts';
 
 /**
@@ -52,17 +52,23 @@ function* keysToLookAt(
 }
 
 /**
- * What is looked at first. Holders and who waits come before all others and in one line: that order is everybody's, not
- * each range's. For whom nothing was decided yet comes as who is created now, so that neither waits for all of the other.
+ * What is looked at first: holders and who names numbers before all others, then by age. Who asks a range that nobody
+ * asks together with another takes turns with who asks others, now and later. Between ranges that are asked together
+ * the order tells who gets which, and is to be the same after every start: all of these stand in one line.
  */
 export function* keysAtStart(
   parts: Surroundings & { services: Store<ServiceView> },
   ledger: Ledger,
 ): Generator<{ key: string } & AddOptions> {
   for (const key of ownersNotShown(parts.services, ledger)) yield { key, first: 'of all' };
-  for (const service of inOrder(parts.services.values(), ledger, parts)) {
+  const services = inOrder(parts.services.values(), ledger, parts);
+  const takers = services.filter((service) => takesAny(service, ledger));
+  const lists = takers.map((service) => rangesAskedBy(service, parts));
+  const together = new Set(lists.filter(({ length }) => length > 1).flat());
+  const alone = new Set(takers.filter((_, i) => !lists[i]?.some((range) => together.has(range))));
+  for (const service of services) {
     const { key } = service;
-    yield isNewcomer(service, ledger) ? { key, lane: laneOf(service, parts) } : { key, first: 'of all' };
+    yield alone.has(service) ? { key, lane: laneOf(service, parts) } : { key, first: 'of all' };
   }
 }
 
