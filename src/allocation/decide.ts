@@ -39,6 +39,9 @@ const aboutARange = [
   ['allowsWantedNumbers', allowsWantedNumbers],
 ] as const;
 
+/** What a request that can be read has passed. */
+const FIRST = ['isManaged', 'requestIsWellFormed'] as const;
+
 /** Objections quoted when many ranges object, and numbers when many are held. */
 const SHOWN = 5;
 
@@ -70,7 +73,7 @@ function walk(snapshot: Snapshot, record: Recorder): Decision {
     record?.({ check: decision.check, answer: decision });
     return decision;
   }
-  for (const check of ['isManaged', 'requestIsWellFormed'] as const) record?.({ check });
+  if (record !== undefined) for (const check of FIRST) record({ check });
   const situation = situationOf(snapshot, request);
   for (const [check, ask] of aboutTheService) {
     const decision = ask(situation);

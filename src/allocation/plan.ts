@@ -35,20 +35,22 @@ export function planFor(situation: Situation, range: Range): Plan | Obstacle {
   };
   const open = (): Slot[] => slots.filter((_, i) => chosen[i] === undefined);
 
-  const lacks = open().length;
-  const named = open().filter(({ wanted }) => wanted !== undefined);
-  const taken = named
-    .map(({ wanted = 0 }) => wanted)
-    .filter((wanted, i) => chosen.includes(wanted) || !canHave(situation, wanted, named[i]?.ports ?? []));
-  if (taken.length > 0) return { taken };
-  for (const slot of named) choose(slot, slot.wanted ?? 0);
+  const without = open();
+  const named = without.filter(({ wanted }) => wanted !== undefined);
+  if (named.length > 0) {
+    const taken = named
+      .map(({ wanted = 0 }) => wanted)
+      .filter((wanted, i) => chosen.includes(wanted) || !canHave(situation, wanted, named[i]?.ports ?? []));
+    if (taken.length > 0) return { taken };
+    for (const slot of named) choose(slot, slot.wanted ?? 0);
+  }
 
   for (const slot of open()) {
     const number = numbersToReturnTo(situation, slot, range).find((port) => !chosen.includes(port));
     if (number !== undefined) choose(slot, number);
   }
   const need = fillUp(situation, range, { open, chosen, choose });
-  return need === undefined ? toPlan(situation, chosen) : { need, lacks };
+  return need === undefined ? toPlan(situation, chosen) : { need, lacks: without.length };
 }
 
 /** By the position of the slot; undefined: none yet. */
