@@ -14,7 +14,11 @@ export interface State {
   readonly ranges: readonly string[];
 }
 
-export function stateOf(checker: Checker): State {
+/**
+ * @param mayLinger the apiserver may keep numbers allocated that nobody has: which of them is known to be (`foreign`)
+ *   depends on who has tried them, so that free ones of all sorts and those are counted together
+ */
+export function stateOf(checker: Pick<Checker, 'services' | 'table' | 'ranges'>, mayLinger = false): State {
   const inUse = new Set(checker.services().flatMap(numbersOf));
   return {
     services: checker
@@ -43,10 +47,19 @@ export function stateOf(checker: Checker): State {
       .ranges()
       .map(({ metadata, status = {} }) => {
         const { conditions: _, ...counts } = status;
-        return `${metadata.name} ${JSON.stringify(counts)}`;
+        return `${metadata.name} ${JSON.stringify(mayLinger ? withoutLingering(counts) : counts)}`;
       })
       .toSorted(),
   };
+}
+
+function withoutLingering(counts: Readonly<Record<string, unknown>>): object {
+  const { foreign, free, explicitOnlyFree, usedPercent: _, ...rest } = counts;
+  const nobodys = [foreign, free, explicitOnlyFree].reduce<number>(
+    (sum, count) => sum + Number(count ?? 0),
+    0,
+  );
+  return { ...rest, nobodys };
 }
 
 function withoutChance(text: string): string {
