@@ -48,6 +48,8 @@ export interface History {
   start(): Promise<void>;
   /** Kills all that run and starts one; whoever asks meanwhile has it in that. */
   restart(): Promise<void>;
+  /** This one reaches the apiserver no more, until what is returned is called. */
+  cutOff(process: ControllerProcess): () => void;
   /** Why processes ended that nobody killed. */
   readonly ends: readonly string[];
   play(step: Step): Promise<void>;
@@ -100,6 +102,9 @@ async function clear(client: Client): Promise<void> {
   for (const { metadata } of leases.items) await client.delete(`${lease}/${metadata.name}`);
 }
 
+/** Never the same twice: who is cut off has died with its history. */
+let named = 0;
+
 async function beginHistory(arena: Arena, options: HistoryOptions): Promise<History> {
   const { cluster, client, proxy } = arena;
   const written = () => Promise.resolve(proxy.answered.map(({ resourceVersion }) => resourceVersion));
@@ -107,12 +112,16 @@ async function beginHistory(arena: Arena, options: HistoryOptions): Promise<Hist
   const processes: ControllerProcess[] = [];
   let isOver = false;
   const killed = new WeakSet<ControllerProcess>();
+  const names = new WeakMap<ControllerProcess, string>();
   const ends: string[] = [];
   const team = createTeam(client, () => checker.services(), options.isTolerant ?? false);
 
   async function start(): Promise<void> {
     if (isOver) return;
-    const next = await startController(cluster, { kubeconfig: proxy.kubeconfig, flags: options.flags });
+    const name = `process-${(named += 1)}`;
+    const kubeconfig = await proxy.kubeconfigFor(name);
+    const next = await startController(cluster, { kubeconfig, flags: options.flags });
+    names.set(next, name);
     processes.push(next);
     void restartWhenItEnds(next);
   }
@@ -169,6 +178,7 @@ async function beginHistory(arena: Arena, options: HistoryOptions): Promise<Hist
     kill,
     start,
     restart,
+    cutOff: (process) => proxy.cutOff(names.get(process) ?? ''),
     ends,
     async play(step) {
       proxy.holdWatches();

@@ -9,12 +9,11 @@ import { randomFrom } from '../../test/simulation/simulation.ts';
 import { ALONE } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
 import type { Arena, History } from './arena.ts';
-import { type Kind, KINDS, NEEDS, type Pause } from './kinds.ts';
-import { nameOf, type Passing } from './passing.ts';
-import type { Faults } from './proxy.ts';
+import { type Kind, KINDS, leavesNumbers, NEEDS } from './kinds.ts';
 import { STEPS } from './scenario.ts';
 import { snatching } from './snatch.ts';
 import { differences, someCooldownEnds, stateOf } from './state.ts';
+import { createStrikes } from './strikes.ts';
 
 export interface Plan {
   readonly seed: number;
@@ -66,7 +65,7 @@ const WELL_WITHIN_MS = 300_000;
 const A_FRESH_START_MS = 60_000;
 
 export async function playPlan(arena: Arena, plan: Plan): Promise<Outcome> {
-  const withTwo = plan.kinds.includes('two leaders');
+  const withTwo = plan.kinds.some((name) => KINDS[name]?.replicas === 2);
   const flags = [...FLAGS, ...(withTwo ? SHORT_LEASE : ALONE)];
   const history = await arena.begin({ flags, isTolerant: true });
   const random = randomFrom(plan.seed * 7 + 3);
@@ -84,7 +83,8 @@ export async function playPlan(arena: Arena, plan: Plan): Promise<Outcome> {
     }
     arena.proxy.calm();
     if (plan.isMended) arena.proxy.mend();
-    return { struck: strikes.struck, complaints: await complaintsAbout(history) };
+    const never = strikes.never().map((kind) => `Never struck: ${kind}`);
+    return { struck: strikes.struck, complaints: [...never, ...(await complaintsAbout(history, plan))] };
   } catch (error) {
     return { struck: strikes.struck, complaints: [String(error)] };
   } finally {
@@ -92,90 +92,8 @@ export async function playPlan(arena: Arena, plan: Plan): Promise<Outcome> {
   }
 }
 
-interface Strikes {
-  readonly struck: readonly string[];
-  faults(also: NonNullable<Faults['onWrite']>): Faults;
-  pause(): Promise<void>;
-}
-
-function createStrikes({ seed, kinds }: Plan, history: History): Strikes {
-  const struck: string[] = [];
-  const counts = new Map<string, number>();
-  const pauseState: Pause = { history, snapshots: [] };
-
-  /** The kinds that strike this time, each with its own chance. */
-  function* striking<P extends Kind['per']>(
-    per: P,
-    what: string,
-  ): Generator<[Extract<Kind, { per: P }>, () => number, string]> {
-    for (const name of kinds) {
-      const kind = KINDS[name];
-      if (kind?.per !== per) continue;
-      const times = count(`${name}: ${what}`);
-      const random = randomFrom(hashOf(`${seed} ${name} ${what} ${times}`));
-      if (random() >= kind.odds || (counts.get(name) ?? 0) >= (kind.most ?? Number.POSITIVE_INFINITY))
-        continue;
-      yield [kind as Extract<Kind, { per: P }>, random, name];
-    }
-  }
-  const count = (what: string): number => {
-    counts.set(what, (counts.get(what) ?? 0) + 1);
-    return counts.get(what) ?? 0;
-  };
-  const strike = (name: string, what: string): void => {
-    count(name);
-    struck.push(`${name}: ${what}`);
-  };
-
-  return {
-    struck,
-    faults: (also) => ({
-      onRequest(passing: Passing) {
-        const what = nameOf(passing);
-        for (const [kind, random, name] of striking('request', what)) {
-          const fault = kind.strike(random, passing);
-          if (fault === undefined) continue;
-          strike(name, what);
-          return fault;
-        }
-        return undefined;
-      },
-      onWatch(passing) {
-        const what = nameOf(passing);
-        for (const [kind, random, name] of striking('watch', what)) {
-          strike(name, what);
-          return kind.strike(random);
-        }
-        return undefined;
-      },
-      async onWrite(now, passing) {
-        await also(now, passing);
-        const what = nameOf(passing);
-        for (const [kind, random, name] of striking('write', `${what} (${now})`)) {
-          if (kind.moment !== now) continue;
-          strike(name, what);
-          await kind.strike(random, passing, history);
-        }
-      },
-    }),
-    async pause() {
-      for (const [kind, random, name] of striking('pause', 'pause')) {
-        strike(name, 'between two steps');
-        await kind.strike(random, pauseState);
-      }
-    },
-  };
-}
-
-/** FNV-1a. */
-function hashOf(text: string): number {
-  let hash = 0x81_1c_9d_c5;
-  for (const character of text) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01_00_01_93);
-  return hash >>> 0;
-}
-
 /** Waits until all is well, and says what is not. Then a fresh start must find nothing to do. */
-async function complaintsAbout(history: History): Promise<string[]> {
+async function complaintsAbout(history: History, { kinds }: Plan): Promise<string[]> {
   const complaints: string[] = [];
   const { proxy } = history.arena;
   const hear = async (what: string, run: () => Promise<unknown>): Promise<void> => {
@@ -187,7 +105,8 @@ async function complaintsAbout(history: History): Promise<string[]> {
   };
   await hear('Converges', () => isWell(history));
   await hear('Judge', () => history.checker().verify());
-  const before = stateOf(history.checker());
+  const mayLinger = kinds.some(leavesNumbers);
+  const before = stateOf(history.checker(), mayLinger);
   const writes = proxy.answered.length;
   await history.kill();
   await history.start();
@@ -195,7 +114,7 @@ async function complaintsAbout(history: History): Promise<string[]> {
     await history.present().ready();
     await history.rests();
     await history.checker().verify();
-    const differs = differences(before, stateOf(history.checker()));
+    const differs = differences(before, stateOf(history.checker(), mayLinger));
     complaints.push(...differs.map((line) => `A fresh start comes to another state: ${line}`));
     // A refusal changes nothing: an apiserver that was killed in a write may keep a number for minutes that nobody has.
     const toServices = proxy.answered

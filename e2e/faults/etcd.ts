@@ -38,8 +38,13 @@ export async function putBack(cluster: Cluster, { dir }: Snapshot): Promise<void
   await eventually(async () => {
     for (let revision = 0; revision <= seen; ) revision = await bump(cluster);
   });
-  await ask(cluster, 'compaction', { revision: await revisionOf(cluster), physical: true });
+  await compact(cluster);
   await cluster.startApiserver();
+}
+
+/** What lies before now is no more. */
+export async function compact(cluster: Cluster): Promise<void> {
+  await ask(cluster, 'compaction', { revision: await revisionOf(cluster), physical: true });
 }
 
 async function bump(cluster: Cluster): Promise<number> {

@@ -18,20 +18,28 @@ export interface Pause {
   snapshots: Snapshot[];
 }
 
+/** False: there was nothing to strike. */
+type Strike = (random: Random, pause: Pause) => Promise<boolean>;
+
 export type Kind = {
   /** How often, of one. */
   readonly odds: number;
   /** At most so often in a history. */
   readonly most?: number;
-} & (
-  | { readonly per: 'request'; strike(random: Random, passing: Passing): Fault | undefined }
+  /** Two with leader election, and not one alone. */
+  readonly replicas?: 2;
+} /** Undefined: this request is none of its business. */ & (
+  | {
+      readonly per: 'request';
+      strike(random: Random, passing: Passing, history: History): Fault | undefined;
+    }
   | {
       readonly per: 'write';
       readonly moment: 'before' | 'after' | 'answered';
-      strike(random: Random, passing: Passing, history: History): Promise<void>;
+      strike: (random: Random, passing: Passing, history: History) => Promise<boolean>;
     }
   | { readonly per: 'watch'; strike(random: Random): WatchFault }
-  | { readonly per: 'pause'; strike(random: Random, pause: Pause): Promise<void> }
+  | { readonly per: 'pause'; strike: Strike }
 );
 
 const refusal = (status: number, reason: string, retryAfterSeconds?: number): Kind => ({
@@ -53,7 +61,7 @@ const watch = (odds: number, strike: (random: Random) => WatchFault): Kind => ({
   odds,
   strike,
 });
-const between = (odds: number, strike: (random: Random, pause: Pause) => Promise<void>, most = 8): Kind => ({
+const between = (odds: number, strike: Strike, most = 8): Kind => ({
   per: 'pause',
   odds,
   most,
@@ -64,7 +72,10 @@ const killed = (moment: 'before' | 'after' | 'answered'): Kind => ({
   odds: 0.06,
   most: 12,
   moment,
-  strike: (_, __, history) => history.restart(),
+  async strike(_, __, history) {
+    await history.restart();
+    return true;
+  },
 });
 const upTo = (most: number) => (random: Random) => Math.floor(random() * most);
 
@@ -105,7 +116,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
     async strike(random, passing, { arena }) {
       const number = numberIn(passing);
       const name = `rival-${Math.floor(random() * 1e9)}`;
-      if (number !== undefined) await snatch(arena.client, `b/${name}`, number);
+      return number !== undefined && (await snatch(arena.client, `b/${name}`, number));
     },
   },
   'killed before a write': killed('before'),
@@ -122,8 +133,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   'stale lists': {
     per: 'request',
     odds: 0.5,
-    strike: (random, { method, object }) =>
-      method === 'GET' && object === ''
+    strike: (random, { method, object, url }, { arena }) =>
+      method === 'GET' && object === '' && arena.proxy.hasListed(url)
         ? { at: 'before', do: 'replay', age: 1 + Math.floor(random() * 4) }
         : undefined,
   },
@@ -134,15 +145,29 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   'apiserver killed and restarted': between(0.1, pause.restartApiserver, 2),
   'etcd killed and restarted': between(0.1, pause.restartEtcd, 2),
   'etcd put back to an older snapshot': between(0.25, pause.restoreEtcd, 2),
-  'two leaders': between(0.15, pause.twoLeaders, 2),
+  'two leaders': { ...between(0.15, pause.twoLeaders, 2), replicas: 2 },
   'the table deleted': between(0.2, pause.deleteTable),
   'the table edited by hand': between(0.3, pause.editTable),
   'the table overwritten with nonsense': between(0.2, pause.spoilTable),
   'node ports edited by hand': between(0.4, pause.editNodePort),
   'PortRanges edited': between(0.4, pause.editRange),
+  'events dropped': watch(1, (random) => ({ do: 'drop', each: 3 + upTo(8)(random) })),
+  'events coalesced': watch(1, (random) => ({ do: 'coalesce', within: 200 + upTo(2_000)(random) })),
+  'the leader cut off': { ...between(0.2, pause.cutLeaderOff, 3), replicas: 2 },
+  'history compacted': between(0.1, pause.compactHistory, 2),
+  'annotations edited by hand': between(0.4, pause.editAnnotations),
+  'PortRanges paused and resumed': between(0.5, pause.pauseRange),
 };
 
 /** What would hardly ever strike by itself: nobody lists whose watch goes on. */
 export const NEEDS: Readonly<Record<string, readonly string[]>> = {
   'stale lists': ['watches that end in 410'],
 };
+
+/**
+ * An apiserver that is killed in a write, or an etcd that is put back, can keep a number allocated for minutes that
+ * nobody has (its repair loop frees it).
+ */
+export function leavesNumbers(kind: string): boolean {
+  return /^(apiserver|etcd|history) /.test(kind);
+}

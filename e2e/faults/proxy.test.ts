@@ -149,6 +149,16 @@ describe('a request', () => {
     expect((await create()).isThere).toBe(true);
   });
 
+  test('of who is cut off is never answered, on a new connection neither; of others it is', async () => {
+    const from = (name: string) => send('GET', `/${name}${MAPS}`, undefined, SILENT_MS);
+    const reconnect = proxy.cutOff('process-1');
+    await expect(from('process-1')).rejects.toThrow(/timeout/);
+    await expect(from('process-1')).rejects.toThrow(/timeout/);
+    expect(await from('process-2')).toMatchObject({ status: 200 });
+    reconnect();
+    expect(await from('process-1')).toMatchObject({ status: 200 });
+  });
+
   test('finds nobody who listens while it is down', async () => {
     await proxy.goDown();
     await expect.poll(() => create()).toMatchObject({ heard: 'ECONNREFUSED' });
@@ -215,6 +225,37 @@ describe('a watch', () => {
   test('is cut in the middle of a line', async () => {
     const { text, end } = await watch({ do: 'cut line', after: SILENT_MS }, async () => undefined);
     expect([text, end]).toEqual(['{"type":"MODIFIED","obj', 'ended']);
+  });
+
+  test('loses each so manieth event, and tells when', async () => {
+    let lost = 0;
+    const { text } = await watch({ do: 'drop', each: 2, happened: () => (lost += 1) }, async () => {
+      for (let i = 0; i < 4; i += 1) await createOne();
+    });
+    const names = text.split('\n').flatMap((line) => /"name":"(map-\d+)"/.exec(line)?.[1] ?? []);
+    expect(names).toEqual([`map-${made - 3}`, `map-${made - 1}`]);
+    expect(lost).toBe(2);
+  });
+
+  test('tells only the last of changes that come close together', async () => {
+    let lost = 0;
+    const { text } = await watch(
+      { do: 'coalesce', within: SILENT_MS, happened: () => (lost += 1) },
+      async () => {
+        await createOne();
+        for (const at of ['1', '2', '3'])
+          await client.patch(`${MAPS}/map-${made}`, 'merge', { data: { at } });
+      },
+    );
+    const told = text
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as { type: string; object: { data?: { at: string } } });
+    expect(told.map(({ type, object }) => [type, object.data?.at])).toEqual([
+      ['ADDED', undefined],
+      ['MODIFIED', '3'],
+    ]);
+    expect(lost).toBe(2);
   });
 
   test('that is silent tells nothing more, one that lags tells it later', async () => {

@@ -63,9 +63,15 @@ export interface Answered {
 export interface Proxy {
   /** The controller's kubeconfig that goes this way. */
   readonly kubeconfig: string;
+  /** One for a process that `cutOff` is to know by this name: `/name` goes before its paths. */
+  kubeconfigFor(name: string): Promise<string>;
+  /** Its connections carry nothing any more, new ones neither, until what is returned is called: they break then. */
+  cutOff(name: string): () => void;
   /** What goes wrong from now on. */
   play(faults: Faults): void;
   readonly answered: readonly Answered[];
+  /** Whether there is an earlier answer to this list. */
+  hasListed(url: string): boolean;
   /** How many requests are under way, without watches. */
   underWay(): number;
   /** The resources of the watches that are open and not silent. */
@@ -110,6 +116,9 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
   const sockets = new Set<Socket>();
   /** Half-open: nothing is read from them or written to them. */
   const mute = new Set<Socket>();
+  /** Whose they are. */
+  const names = new WeakMap<Socket, string>();
+  const cut = new Set<string>();
   const hanging = new Set<ServerResponse>();
   const underWay = new Set<ServerResponse>();
   const lists = new Map<string, Answer[]>();
@@ -211,6 +220,9 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
   const server = createServer(
     { keepAliveTimeout: KEEP_ALIVE_MS, requestTimeout: 0 },
     (incoming, outgoing) => {
+      const name = takeName(incoming);
+      if (name !== undefined) names.set(incoming.socket, name);
+      if (name !== undefined && cut.has(name)) mute.add(incoming.socket);
       if (mute.has(incoming.socket)) return;
       // The apiserver is gone, or went in the middle of it.
       handle(incoming, outgoing).catch(() => reset(outgoing));
@@ -234,19 +246,34 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
       });
     });
   await listen();
-  const kubeconfig = join(cluster.dir, 'faults.kubeconfig');
-  const direct = readFileSync(cluster.kubeconfig('controller'), 'utf8');
-  await writeFile(kubeconfig, direct.replaceAll(cluster.url, `http://127.0.0.1:${port}`));
+  const kubeconfigFor = async (name?: string): Promise<string> => {
+    const file = join(cluster.dir, `faults${name === undefined ? '' : `-${name}`}.kubeconfig`);
+    const direct = readFileSync(cluster.kubeconfig('controller'), 'utf8');
+    const url = `http://127.0.0.1:${port}${name === undefined ? '' : `/${name}`}`;
+    await writeFile(file, direct.replaceAll(cluster.url, url));
+    return file;
+  };
   const resetConnections = (): void => {
     for (const socket of sockets) socket.resetAndDestroy();
   };
 
   return {
-    kubeconfig,
+    kubeconfig: await kubeconfigFor(),
+    kubeconfigFor,
+    cutOff(name) {
+      const own = (): Socket[] => [...sockets].filter((socket) => names.get(socket) === name);
+      cut.add(name);
+      for (const socket of own()) mute.add(socket);
+      return () => {
+        cut.delete(name);
+        for (const socket of own()) socket.resetAndDestroy();
+      };
+    },
     play(next) {
       faults = next;
     },
     answered,
+    hasListed: (url) => lists.has(url),
     underWay() {
       for (const outgoing of underWay) if (isGone(outgoing)) underWay.delete(outgoing);
       return underWay.size;
@@ -293,6 +320,16 @@ export async function startProxy(cluster: Cluster): Promise<Proxy> {
       await agent.destroy();
     },
   };
+}
+
+const NAMED = /^\/(process-\d+)(?=\/)/;
+
+/** Of the process that sent it; what is left is as it would have sent it without one. */
+function takeName(incoming: IncomingMessage): string | undefined {
+  const { url = '/' } = incoming;
+  const [, name] = NAMED.exec(url) ?? [];
+  incoming.url = url.replace(NAMED, '');
+  return name;
 }
 
 async function textOf(incoming: IncomingMessage): Promise<string> {

@@ -12,15 +12,16 @@ export function numberIn({ resource, method, body }: Passing): number | undefine
   return operation === undefined ? undefined : Number(operation.value);
 }
 
-/** Native allocation is quicker: a stranger is created with that number just before. */
-export async function snatch(client: Client, key: string, nodePort: number): Promise<void> {
+/** Native allocation is quicker: a stranger is created with that number just before. False: somebody has it already. */
+export async function snatch(client: Client, key: string, nodePort: number): Promise<boolean> {
   const [namespace] = key.split('/');
   const ports = [{ name: 'http', port: 80, nodePort }];
   try {
     await client.create(`/api/v1/namespaces/${namespace}/services`, service(key, { ports }));
+    return true;
   } catch (error) {
-    // Somebody has it already.
     if (!(error instanceof ApiError && [409, 422].includes(error.status))) throw error;
+    return false;
   }
 }
 

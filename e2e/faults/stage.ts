@@ -52,12 +52,14 @@ export function createTeam(client: Client, services: () => Service[], isTolerant
   };
 }
 
-/** What is taken, gone, or there already is refused like anybody's. */
-export async function tolerant(run: () => Promise<unknown>): Promise<void> {
+/** What is taken, gone, or there already is refused like anybody's; true: it was done. */
+export async function tolerant(run: () => Promise<unknown>): Promise<boolean> {
   try {
     await run();
+    return true;
   } catch (error) {
     if (!(error instanceof ApiError) || !isRefusal(error)) throw error;
+    return false;
   }
 }
 

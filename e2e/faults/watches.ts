@@ -12,13 +12,17 @@ export type WatchFault =
   | { do: 'end' | 'reset' | 'silence' | 'cut line'; after: number }
   /** Everything comes so much later, in its order. */
   | { do: 'lag'; ms: number }
+  /** Each so manieth event is lost, and nothing tells. */
+  | { do: 'drop'; each: number; happened?: () => void }
+  /** Everything comes so much later; of changes of one object that are due meanwhile only the last. */
+  | { do: 'coalesce'; within: number; happened?: () => void }
   | { do: 'no bookmarks' };
 
 export interface Watches {
   open(passing: Passing, outgoing: ServerResponse, fault: WatchFault | undefined): Promise<void>;
   /** The resources of the watches that are open and heard. */
   heard(): string[];
-  /** The newest resourceVersion of the resource that was passed on; 0: none. */
+  /** The newest resourceVersion of the resource whose turn to be passed on has come; 0: none. */
   newest(resource: string): number;
   hold(): void;
   release(): void;
@@ -31,8 +35,19 @@ export interface Watches {
 interface Open {
   readonly resource: string;
   lag: number;
+  sieve: Sieve;
   cancel: () => void;
 }
+
+/** What a watch leaves out without a word. */
+interface Sieve {
+  /** It has come from the apiserver. */
+  arrives(line: string): void;
+  /** Its turn has come: whether it is left out. */
+  loses(line: string): boolean;
+}
+
+const KEEPS_ALL: Sieve = { arrives: () => undefined, loses: () => false };
 
 const GONE = {
   kind: 'Status',
@@ -66,15 +81,17 @@ export function createWatches(to: {
     });
     outgoing.writeHead(statusCode, { 'content-type': String(headers['content-type']) });
     outgoing.flushHeaders();
-    const lag = fault?.do === 'lag' ? fault.ms : 0;
-    const own: Open = { resource: passing.resource, lag, cancel: strikesLater(fault, outgoing) };
+    const lag = fault?.do === 'lag' ? fault.ms : fault?.do === 'coalesce' ? fault.within : 0;
+    const cancel = strikesLater(fault, outgoing);
+    const own: Open = { resource: passing.resource, lag, sieve: sieveOf(fault), cancel };
     if (statusCode === 200) all.set(outgoing, own);
     let told = Promise.resolve();
     try {
       for await (const line of linesOf(body)) {
-        if (fault?.do === 'no bookmarks' && line.startsWith('{"type":"BOOKMARK"')) continue;
+        if (fault?.do === 'no bookmarks' && isBookmark(line)) continue;
         const due = performance.now() + own.lag;
-        told = told.then(() => tell(outgoing, passing.resource, line, due));
+        own.sieve.arrives(line);
+        told = told.then(() => tell(outgoing, own, line, due));
       }
       await told;
       if (isHeard(outgoing)) outgoing.end();
@@ -88,14 +105,15 @@ export function createWatches(to: {
     }
   }
 
-  async function tell(outgoing: ServerResponse, resource: string, line: string, due: number): Promise<void> {
+  async function tell(outgoing: ServerResponse, own: Open, line: string, due: number): Promise<void> {
     const early = due - performance.now();
     if (early > 0) await sleep(early);
     await gate.promise;
     if (!isHeard(outgoing)) return;
-    outgoing.write(line);
+    if (!own.sieve.loses(line)) outgoing.write(line);
+    // Of what was left out nobody is told any more, either.
     const [, version = 0] = /"resourceVersion":"(\d+)"/.exec(line) ?? [];
-    newest.set(resource, Math.max(newest.get(resource) ?? 0, Number(version)));
+    newest.set(own.resource, Math.max(newest.get(own.resource) ?? 0, Number(version)));
   }
 
   function isHeard(outgoing: ServerResponse): boolean {
@@ -128,6 +146,7 @@ export function createWatches(to: {
       for (const open of all.values()) {
         open.cancel();
         open.lag = 0;
+        open.sieve = KEEPS_ALL;
       }
     },
     mend() {
@@ -135,6 +154,51 @@ export function createWatches(to: {
       silent.clear();
     },
   };
+}
+
+const isBookmark = (line: string): boolean => line.startsWith('{"type":"BOOKMARK"');
+
+function sieveOf(fault: WatchFault | undefined): Sieve {
+  if (fault?.do === 'drop') return losingEach(fault.each, fault.happened);
+  if (fault?.do === 'coalesce') return losingOvertaken(fault.happened);
+  return KEEPS_ALL;
+}
+
+function losingEach(each: number, happened: (() => void) | undefined): Sieve {
+  let events = 0;
+  return {
+    arrives: () => undefined,
+    loses(line) {
+      if (isBookmark(line) || (events += 1) % each !== 0) return false;
+      happened?.();
+      return true;
+    },
+  };
+}
+
+function losingOvertaken(happened: (() => void) | undefined): Sieve {
+  /** How many changes of each object are on their way. */
+  const due = new Map<string, number>();
+  return {
+    arrives(line) {
+      const uid = changedIn(line);
+      if (uid !== undefined) due.set(uid, (due.get(uid) ?? 0) + 1);
+    },
+    loses(line) {
+      const uid = changedIn(line);
+      if (uid === undefined) return false;
+      const later = (due.get(uid) ?? 1) - 1;
+      due.set(uid, later);
+      if (later > 0) happened?.();
+      return later > 0;
+    },
+  };
+}
+
+/** The uid of the object that the event says has changed. */
+function changedIn(line: string): string | undefined {
+  if (!line.startsWith('{"type":"MODIFIED"')) return undefined;
+  return (JSON.parse(line) as { object: { metadata: { uid: string } } }).object.metadata.uid;
 }
 
 function refuse(outgoing: ServerResponse, as: 'status' | 'event'): void {

@@ -49,8 +49,19 @@ export function rival(sim: Simulation, random: Random): void {
   }
 }
 
-const ASKS = [null, 'team-a', 'team-b', 'shared', 'shared,team-a', 'team-b,shared', 'auto', 'none', 'taem-a'];
-const WISHES = [
+/** What a person asks for: which range, and which numbers; null: nothing. */
+export const ASKS = [
+  null,
+  'team-a',
+  'team-b',
+  'shared',
+  'shared,team-a',
+  'team-b,shared',
+  'auto',
+  'none',
+  'taem-a',
+];
+export const WISHES = [
   null,
   null,
   null,
