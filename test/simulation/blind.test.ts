@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
 import { RANGES } from '../../e2e/support/objects.ts';
+import { pastOf } from '../museum/shelf.ts';
 import { complaintsAbout } from './campaign.ts';
 import type { WatchFault } from './faults.ts';
 import { createSimulation, type Simulation } from './simulation.ts';
@@ -160,6 +161,30 @@ test('One owner: a number that its owner got back between the list of the table 
   former.kill();
   expect(sim.services().map(({ spec }) => spec)).toMatchObject([{ ports: [{ nodePort: 30_000 }] }]);
   await sim.rest();
+  expect(await complaintsAbout(sim)).toEqual([]);
+});
+
+test('One owner: a number that its owner left between the list of the table and the next leader’s first stamp is not Held once more', async () => {
+  const sim = createSimulation({
+    seed: 1,
+    faults: {
+      onRequest: ({ method, body = '' }) =>
+        method === 'PUT' && body.includes('/sim_2') ? { at: 'before', do: 'slow', ms: 20_000 } : undefined,
+    },
+  });
+  sim.namespace('a');
+  sim.range('team', 30_000, 30_009, { cooldown: '0s' });
+  sim.service('a/web', { range: 'team' });
+  const former = sim.start();
+  await sim.rest();
+  sim.start();
+  await sim.elapse(5_000);
+  sim.remove('a/web');
+  await sim.elapse(5_000);
+  former.kill();
+  await sim.rest();
+  const states = pastOf(sim, 30_000).map(({ state }) => state);
+  expect(states.filter((state, i) => state !== states[i - 1])).toEqual(['Held', 'Released']);
   expect(await complaintsAbout(sim)).toEqual([]);
 });
 

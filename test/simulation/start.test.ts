@@ -1,6 +1,6 @@
 /** What the order of the first decisions after a start is for. */
 import { expect, test } from 'vitest';
-import { told } from '../museum/shelf.ts';
+import { table, told } from '../museum/shelf.ts';
 import { createSimulation, randomFrom } from './simulation.ts';
 
 const REQUESTS = ['a', 'b', 'c', 'a,b', 'b,c', 'c,a', 'auto'];
@@ -31,3 +31,38 @@ test('who came while no controller ran gets what it would have got from one that
   for (let seed = 1; seed <= 40; seed += 1)
     expect(await servedAfter(seed, 'after'), `seed ${seed}`).toEqual(await servedAfter(seed, 'before'));
 }, 60_000);
+
+test('a start that SIGTERM overtakes while it stamps the table passes no barrier any more, and decides nothing', async () => {
+  const written: string[] = [];
+  const sim = createSimulation({
+    seed: 1,
+    faults: {
+      onRequest: ({ method, path }) =>
+        method === 'PUT' && path.includes('/configmaps/')
+          ? { at: 'before', do: 'slow', ms: 3_000 }
+          : undefined,
+      onWrite(moment, { path }) {
+        if (moment === 'before') written.push(path.split('?')[0] ?? '');
+      },
+    },
+  });
+  sim.namespace('n');
+  sim.range('r', 30_000, 30_009);
+  sim.service('n/holder', { range: 'r' });
+  const former = sim.start();
+  await sim.rest();
+  former.kill();
+  written.length = 0;
+  sim.service('n/new', { range: 'r' });
+  const next = sim.start();
+  await sim.elapse(1_000);
+  sim.service('n/meanwhile', { range: 'r' });
+  await sim.elapse(1_000);
+  await sim.stop(next);
+  await sim.rest();
+  expect(next.ended).toBe('stopped');
+  expect(written).toEqual(['/api/v1/namespaces/nodeport-manager-system/configmaps/nodeport-table-30000']);
+  expect([...table(sim).keys()]).toEqual([30_000]);
+  expect(next.log.join('\n')).not.toContain('barrier passed');
+  expect(next.controller.lastSync()).toBeUndefined();
+});
