@@ -1,9 +1,10 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { NOT_YET_SHOWN, pages } from '../scripts/docs.ts';
 import { REASONS, type Reason } from '../src/api/reasons.ts';
+import { rowsThatNameTests } from './support/namedTests.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -61,5 +62,27 @@ describe('docs/security.md', () => {
       }),
     );
     expect(missing.flat()).toEqual([]);
+  });
+});
+
+describe('docs/reliability.md, of each defect that was found', () => {
+  const page = readFileSync(join(ROOT, 'docs/reliability.md'), 'utf8');
+  const rows = rowsThatNameTests(page, ['Found by']).map(({ cells: [, defect = ''], tests }) => ({
+    defect,
+    tests,
+  }));
+
+  test('has all rows of the table', () => {
+    const table = page.split('\n## What they found\n')[1]?.split('\n## ')[0] ?? '';
+    expect(rows.length).toBe((table.match(/^\| /gm)?.length ?? 0) - 2);
+    expect(rows.length).toBeGreaterThan(40);
+  });
+
+  test.each(rows)('names tests that there are: $defect', async ({ tests }) => {
+    expect(tests).not.toEqual([]);
+    for (const { file, part } of tests) {
+      const text = await readFile(join(ROOT, 'docs', file), 'utf8');
+      expect(text.replaceAll("\\'", "'"), `${file}: ${part}`).toContain(part);
+    }
   });
 });

@@ -1,27 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { rowsThatNameTests } from '../support/namedTests.ts';
 
 const PAGE = join(import.meta.dirname, '../../docs/museum.md');
 
-interface Row {
-  /** Its first cell: whose bug it is, or what happens there. */
-  readonly story: string;
-  /** File → parts of the names of its tests. */
-  readonly tests: readonly { readonly file: string; readonly part: string }[];
-}
-
-const rows = readFileSync(PAGE, 'utf8')
-  .split('\n')
-  .filter((line) => line.startsWith('| ') && !/^\| (---|Where|What happens there) /.test(line))
-  .map((line): Row => {
-    const cells = line.split(' | ').map((cell) => cell.replace(/^\| | \|$/g, ''));
-    const last = cells.at(-1) ?? '';
-    const tests = [...last.matchAll(/\]\(([^)]+)\)((?:,? “[^”]+”)+)/g)].flatMap(([, file = '', parts = '']) =>
-      [...parts.matchAll(/“([^”]+)”/g)].map(([, part = '']) => ({ file, part })),
-    );
-    return { story: cells[0] ?? '', tests };
-  });
+const rows = rowsThatNameTests(readFileSync(PAGE, 'utf8'), ['Where', 'What happens there']).map(
+  ({ cells: [story = ''], tests }) => ({ story, tests }),
+);
 
 test('the page has both tables', () => {
   expect(rows.length).toBeGreaterThan(70);

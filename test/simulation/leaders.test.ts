@@ -5,7 +5,7 @@ import { claims, STEPS } from './scenario.ts';
 import { createSimulation, type Simulation, type SimProcess } from './simulation.ts';
 
 /** Two replicas on a range of one number with a holder, and another Service that waits for it. */
-async function twoReplicas(): Promise<{
+async function twoReplicas(onWatch?: Faults['onWatch']): Promise<{
   sim: Simulation;
   leader: SimProcess;
   standby: SimProcess;
@@ -17,10 +17,13 @@ async function twoReplicas(): Promise<{
     seed: 1,
     replicas: 2,
     faults: {
+      ...(onWatch === undefined ? {} : { onWatch }),
       onRequest({ method, path }) {
         const [kind = '', query = ''] = path.split('?');
         const parameters = new URLSearchParams(query);
-        if (method === 'GET' && parameters.has('limit')) listed.push(kind.slice(kind.lastIndexOf('/') + 1));
+        // A look at the position is a list of one.
+        if (method === 'GET' && Number(parameters.get('limit')) > 1)
+          listed.push(kind.slice(kind.lastIndexOf('/') + 1));
         return undefined;
       },
     },
@@ -61,6 +64,25 @@ test('a standby that has kept in touch takes over with a fresh list of the table
   expect(sim.leaseHolder()).toBe(standby.identity);
   expect(sim.services().map(({ spec }) => spec)).toMatchObject([{ ports: [{ nodePort: 30_000 }] }]);
   expect(listed.slice(before)).toEqual(['configmaps']);
+  expect(await complaintsAbout(sim)).toEqual([]);
+});
+
+test('a standby whose watch kept breaking lists that kind anew before it leads, and waits for no pause to end', async () => {
+  let isBroken = false;
+  const { sim, leader, standby, listed } = await twoReplicas(({ path }) =>
+    isBroken && path.startsWith('/api/v1/services') ? { do: 'reset', after: 0 } : undefined,
+  );
+  isBroken = true;
+  sim.resetConnections();
+  await sim.elapse(120_000);
+  const before = listed.length;
+  sim.remove('a/old');
+  leader.kill();
+  await sim.until('led', () => sim.leaseHolder() === standby.identity);
+  isBroken = false;
+  await sim.elapse(1_000);
+  expect(listed.slice(before).toSorted()).toEqual(['configmaps', 'services']);
+  expect(sim.services().map(({ spec }) => spec)).toMatchObject([{ ports: [{ nodePort: 30_000 }] }]);
   expect(await complaintsAbout(sim)).toEqual([]);
 });
 
