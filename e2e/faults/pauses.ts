@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { ANNOTATION } from '../../src/api/names.ts';
 import { ASKS, WISHES } from '../../test/simulation/people.ts';
 import type { ControllerProcess } from '../support/controller.ts';
+import { compactEtcd } from '../support/etcd.ts';
 import { eventually } from '../support/eventually.ts';
 import {
   type ConfigMap,
@@ -16,7 +17,7 @@ import {
   TABLE,
 } from '../support/objects.ts';
 import type { History } from './arena.ts';
-import { compact, putBack, takeSnapshot } from './etcd.ts';
+import { putBack, takeSnapshot } from './etcd.ts';
 import type { Pause, Random } from './kinds.ts';
 import { tolerant } from './stage.ts';
 import { NAMESPACES } from './state.ts';
@@ -58,7 +59,7 @@ export async function compactHistory(_: Random, { history }: Pause): Promise<boo
   const { cluster, proxy } = history.arena;
   await proxy.goDown();
   await cluster.stopApiserver();
-  await compact(cluster);
+  await compactEtcd(cluster);
   await cluster.startApiserver();
   await proxy.comeUp();
   return true;

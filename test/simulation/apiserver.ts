@@ -9,6 +9,7 @@ import { managedFieldsOf, type Owners, ownersAfter } from './managers.ts';
 import { createNodePorts, type NodePorts, type ServiceSpec } from './nodePorts.ts';
 import { equal, isObject, jsonPatched, type JsonObject, merged, strategicallyMerged } from './patches.ts';
 import { Refusal } from './refusal.ts';
+import { breachesOf, specSchema } from './schema.ts';
 
 export interface SimObject extends JsonObject {
   metadata: JsonObject & {
@@ -84,6 +85,8 @@ export interface ApiserverOptions {
   readonly random: () => number;
 }
 
+const RANGE_SPEC = specSchema();
+
 const PATH =
   /^\/(?:api|apis\/[^/]+)\/v[^/]+(?:\/namespaces\/(?<namespace>[^/?]+)(?=\/))?\/(?<resource>[^/?]+)(?:\/(?<name>[^/?]+))?(?:\/(?<subresource>[^/?]+))?$/;
 
@@ -134,10 +137,11 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
 
   function create(target: Target, body: JsonObject): SimObject {
     const { resource, namespace, query } = target;
-    const { name } = body['metadata'] as { name: string };
+    const { name, labels } = body['metadata'] as { name: string; labels?: JsonObject };
     const key = keyFor(namespace, name);
     if (of(resource).has(key))
       throw new Refusal(409, 'AlreadyExists', `${resource} "${name}" already exists`);
+    if (resource === 'portranges') validate(name, body['spec']);
     const requested = resource === 'services' ? typed(body['spec']) : body['spec'];
     const spec = resource === 'services' ? allocator.update(undefined, withDefaults(requested)) : requested;
     const manager = query.get('fieldManager') ?? 'tests';
@@ -150,6 +154,7 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
       resourceVersion: '',
       creationTimestamp: time(),
       ...(WITH_STATUS.has(resource) ? { generation: 1 } : {}),
+      ...(resource === 'namespaces' ? { labels: { ...labels, 'kubernetes.io/metadata.name': name } } : {}),
     };
     const object = { ...body, metadata, ...(spec === undefined ? {} : { spec }) } as SimObject;
     if (WITH_STATUS.has(resource)) object['status'] = {};
@@ -177,6 +182,7 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
     const fixed = { ...identityOf(before), ...(WITH_STATUS.has(resource) ? { generation } : {}) };
     const next: JsonObject = { ...requested, metadata: { ...metadata, ...fixed } };
     if (resource === 'services') next['spec'] = typed(requested['spec']);
+    if (resource === 'portranges' && subresource === '') validate(before.metadata.name, requested['spec']);
     if (WITH_STATUS.has(resource)) {
       if (subresource === 'status') Object.assign(next, { spec: before['spec'], metadata: before.metadata });
       else next['status'] = before['status'];
@@ -193,7 +199,7 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
     const { resource, namespace, name } = target;
     if (name === undefined) return create(target, JSON.parse(body) as JsonObject);
     const stored = of(resource).get(keyFor(namespace, name));
-    if (stored === undefined) throw new Refusal(404, 'NotFound', `${resource} "${name}" not found`);
+    if (stored === undefined) throw nothingToWrite(target, method);
     const { object } = stored;
     if (method === 'DELETE') {
       if (resource === 'services') allocator.release(object['spec'] as ServiceSpec);
@@ -289,6 +295,13 @@ export function createApiserver({ nodePorts, now, random }: ApiserverOptions): A
   };
 }
 
+/** A PUT may make a Lease, but not one that has a UID already. */
+function nothingToWrite({ resource, name }: Target, method: string): Refusal {
+  if (resource === 'leases' && method === 'PUT')
+    return new Refusal(409, 'Conflict', `Precondition failed: UID of ${resource} "${name}"`);
+  return new Refusal(404, 'NotFound', `${resource} "${name}" not found`);
+}
+
 /** What a path and its query ask for. */
 export function targetOf(path: string): Target {
   const url = new URL(path, 'http://sim');
@@ -322,6 +335,13 @@ function continued(token: string | null, now: number): { at: number; after: stri
 function identityOf({ metadata }: SimObject): JsonObject {
   const { name, namespace, uid, creationTimestamp } = metadata;
   return { name, ...(namespace === undefined ? {} : { namespace }), uid, creationTimestamp };
+}
+
+/** By the schema alone: what its CEL rules refuse, passes. */
+function validate(name: string, spec: JsonObject[string]): void {
+  const causes = breachesOf(RANGE_SPEC, spec, 'spec').map((field) => ({ field, message: 'Invalid value' }));
+  if (causes.length > 0)
+    throw new Refusal(422, 'Invalid', `PortRange "${name}" is invalid: ${JSON.stringify(causes)}`, causes);
 }
 
 /** As the server's own type holds it: a nodePort of 0, or null, is left out. */

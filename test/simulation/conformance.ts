@@ -18,6 +18,28 @@ export type Call = (
   contentType?: string,
 ) => Promise<Answer>;
 
+/** One line of a watch. */
+export interface Line {
+  readonly type: string;
+  readonly object: JsonObject;
+}
+
+export interface Watched {
+  /** Awaits the next line; undefined: the watch has ended well. */
+  next(): Promise<Line | undefined>;
+  close(): void;
+}
+
+/** What cannot be said in one request and one answer. */
+export interface Beside {
+  /** Resolves when it is open. `path` with its query but without `watch`. */
+  readonly watch: (path: string) => Promise<Watched>;
+  /** What came before now is forgotten. */
+  readonly compact: () => Promise<void>;
+}
+
+export type Case = (call: Call, beside: Beside) => Promise<void>;
+
 interface Port {
   name?: string;
   port: number;
@@ -39,7 +61,7 @@ interface ManagedFields {
 }
 
 const SERVICES = '/api/v1/namespaces/default/services';
-const CONFIG_MAPS = '/api/v1/namespaces/default/configmaps';
+export const CONFIG_MAPS = '/api/v1/namespaces/default/configmaps';
 const JSON_PATCH = 'application/json-patch+json';
 const MERGE = 'application/merge-patch+json';
 const STRATEGIC = 'application/strategic-merge-patch+json';
@@ -48,7 +70,7 @@ const OURS = '?fieldManager=nodeport-manager';
 const http: Port = { name: 'http', port: 80 };
 
 /** Name → case. Each makes Services of its own names and leaves them. */
-export const CASES: Readonly<Record<string, (call: Call) => Promise<void>>> = {
+export const CASES: Readonly<Record<string, Case>> = {
   'entries of a new Service with the same port share one random number': async (call) => {
     const { spec } = await create(call, 'shared', [
       { name: 'dns', port: 53, protocol: 'UDP' },
@@ -340,7 +362,7 @@ function ownersOf({ metadata }: Object, key: string): string[] {
     .map(({ manager }) => manager);
 }
 
-function namesIn(list: JsonObject): string[] {
+export function namesIn(list: JsonObject): string[] {
   return (list['items'] as unknown as Object[]).map(({ metadata }) => metadata.name);
 }
 

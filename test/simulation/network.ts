@@ -15,7 +15,7 @@ import type { Fault, Faults, Victim } from './faults.ts';
 import type { Machine } from './machine.ts';
 import { Refusal } from './refusal.ts';
 import { textOf } from './texts.ts';
-import { between, openWatch } from './watches.ts';
+import { between, goneLine, openWatch } from './watches.ts';
 
 export type { Fault, Faults } from './faults.ts';
 
@@ -91,7 +91,8 @@ export function createNetwork(options: NetworkOptions): Network {
     if (isDown()) return never();
     const fault = faults.onWatch?.(request);
     const since = Number(targetOf(request.path).query.get('resourceVersion'));
-    if (since < server.compacted || (fault?.do === 'gone' && fault.as === 'status')) {
+    if (since < server.compacted) return answer(200, goneLine());
+    if (fault?.do === 'gone' && fault.as === 'status') {
       return answer(410, JSON.stringify(new Refusal(410, 'Expired', `too old resource version: ${since}`)));
     }
     const parts = { server, clock, random, deliver: machine.deliver, isCutOff: () => isCutOff };

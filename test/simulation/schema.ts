@@ -1,7 +1,7 @@
-/** Values that an OpenAPI schema of the CRD accepts, and some that it refuses, by chance: the schema is the only source. */
+/** What the OpenAPI schema of the CRD accepts: values of it by chance, and what of a value it refuses. */
 import { readFileSync } from 'node:fs';
 import { parse } from 'yaml';
-import type { Json, JsonObject } from './patches.ts';
+import { isObject, type Json, type JsonObject } from './patches.ts';
 
 export interface Schema {
   readonly type?: string;
@@ -62,6 +62,42 @@ function objectOf(schema: Schema, hints: Hints, random: Random, path: string): J
   if (additionalProperties !== undefined)
     result['team'] = valueOf(additionalProperties, hints, random, `${path}{}`);
   return result;
+}
+
+/** The fields of a value that the schema does not allow, by their paths. */
+export function breachesOf(schema: Schema, value: Json | undefined, path: string): string[] {
+  if (isRefused(schema, value)) return [path];
+  if (Array.isArray(value))
+    return value.flatMap((each, i) => breachesOf(schema.items ?? {}, each, `${path}[${i}]`));
+  if (!isObject(value)) return [];
+  const { required = [], properties = {}, additionalProperties = {} } = schema;
+  const missing = required.filter((name) => value[name] === undefined).map((name) => `${path}.${name}`);
+  const inside = Object.entries(value).flatMap(([name, each]) =>
+    breachesOf(properties[name] ?? additionalProperties, each, `${path}.${name}`),
+  );
+  return [...missing, ...inside];
+}
+
+/** As it is, whatever is inside. */
+function isRefused(schema: Schema, value: Json | undefined): boolean {
+  if (value === undefined || (schema.type !== undefined && schema.type !== typeOf(value))) return true;
+  if (schema.enum !== undefined && !schema.enum.includes(value)) return true;
+  if (typeof value === 'string') {
+    const { pattern = '', minLength, maxLength } = schema;
+    return !new RegExp(pattern, 'u').test(value) || isOutside(value.length, minLength, maxLength);
+  }
+  if (Array.isArray(value)) return isOutside(value.length, schema.minItems, schema.maxItems);
+  return typeof value === 'number' && isOutside(value, schema.minimum, schema.maximum);
+}
+
+function isOutside(value: number, least = -Infinity, most = Infinity): boolean {
+  return value < least || value > most;
+}
+
+function typeOf(value: Json): string {
+  if (Array.isArray(value)) return 'array';
+  if (value === null) return 'null';
+  return typeof value === 'number' && Number.isInteger(value) ? 'integer' : typeof value;
 }
 
 export function pick<T>(all: readonly T[], random: Random): T {

@@ -13,6 +13,8 @@ import { textOf } from './texts.ts';
 
 const LAG = { least: 0.1, most: 15 };
 const BOOKMARK_EVERY: Millis = 60_000;
+/** One comes so long before the watch's own end, too. */
+const BOOKMARK_BEFORE_END: Millis = 2_000;
 
 export interface WatchParts {
   readonly server: Apiserver;
@@ -39,9 +41,9 @@ export function openWatch(
   const { query } = targetOf(request.path);
   const stream = createStream();
   let due = 0;
-  const push = (line: string): void => {
+  const push = (line: string, lag = between(random, LAG)): void => {
     // One after the other, however late each is.
-    due = Math.max(due, clock.monotonic() + between(random, LAG) + (fault?.do === 'lag' ? fault.ms : 0));
+    due = Math.max(due, clock.monotonic() + lag + (fault?.do === 'lag' ? fault.ms : 0));
     clock.after(due - clock.monotonic(), () => {
       if (parts.isCutOff()) stream.mute();
       else deliver(() => stream.push(line));
@@ -60,9 +62,7 @@ export function openWatch(
   };
   const broken = (): void => deliver(() => end(wireError('reset', 'connection reset')));
   breaks.add(broken);
-  clock.after(Number(query.get('timeoutSeconds') ?? 300) * 1_000, () =>
-    parts.isCutOff() ? stream.mute() : deliver(() => end()),
-  );
+  clock.after(lifetimeOf(query), () => (parts.isCutOff() ? stream.mute() : deliver(() => end())));
   request.signal?.addEventListener('abort', () => end(request.signal?.reason as Error), { once: true });
   applyFault(parts, fault, { push, end, broken, quiet, stream });
   return { status: 200, headers: {}, body: stream.body };
@@ -73,7 +73,7 @@ function follow(
   { server, clock, random }: WatchParts,
   request: WireRequest,
   fault: WatchFault | undefined,
-  push: (line: string) => void,
+  push: (line: string, lag?: Millis) => void,
 ): () => void {
   const { resource, namespace, query } = targetOf(request.path);
   // From the future: silent until the server is there, as the real one.
@@ -105,18 +105,43 @@ function follow(
   };
   for (const change of server.history) tell(change);
   const unsubscribe = server.subscribe(tell);
-  const bookmark = (): void => {
+  const bookmark = (lag?: Millis): void => {
     flush();
-    push(`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"${server.revision}"}}}\n`);
-    cancelBookmark = clock.after(BOOKMARK_EVERY, bookmark);
+    // Never behind the position. The real one is never quite as quiet as this: some revision is always new.
+    if (server.revision < since) return;
+    push(`{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"${server.revision}"}}}\n`, lag);
   };
-  let cancelBookmark =
-    fault?.do === 'no bookmarks' ? () => undefined : clock.after(BOOKMARK_EVERY * random(), bookmark);
+  const cancelBookmarks =
+    fault?.do === 'no bookmarks' ? () => undefined : bookmarks(clock, random, query, bookmark);
   return () => {
     unsubscribe();
     cancelFlush?.();
-    cancelBookmark();
+    cancelBookmarks();
   };
+}
+
+/** Every minute, the first of them earlier, and before the end. Only to who asks for them. */
+function bookmarks(
+  clock: Clock,
+  random: () => number,
+  query: URLSearchParams,
+  tell: (lag?: Millis) => void,
+): () => void {
+  if (query.get('allowWatchBookmarks') !== 'true') return () => undefined;
+  const again = (): void => {
+    tell();
+    cancel = clock.after(BOOKMARK_EVERY, again);
+  };
+  let cancel = clock.after(BOOKMARK_EVERY * random(), again);
+  const cancelLast = clock.after(lifetimeOf(query) - BOOKMARK_BEFORE_END, () => tell(LAG.most));
+  return () => {
+    cancel();
+    cancelLast();
+  };
+}
+
+function lifetimeOf(query: URLSearchParams): Millis {
+  return Number(query.get('timeoutSeconds') ?? 300) * 1_000;
 }
 
 /** Of one object: whether it was shown before, and whether it is now. */
@@ -138,9 +163,7 @@ function applyFault(
   on: { push(line: string): void; end(): void; broken(): void; quiet(): void; stream: Stream },
 ): void {
   if (fault?.do === 'gone') {
-    on.push(
-      `${JSON.stringify({ type: 'ERROR', object: new Refusal(410, 'Expired', 'too old resource version') })}\n`,
-    );
+    on.push(goneLine());
   } else if (fault?.do === 'reset') clock.after(fault.after, on.broken);
   else if (fault?.do === 'cut line') {
     clock.after(fault.after, () =>
@@ -158,6 +181,11 @@ function applyFault(
     if (fault.after === 0) fallSilent();
     else clock.after(fault.after, fallSilent);
   }
+}
+
+/** The position is no longer served. */
+export function goneLine(): string {
+  return `${JSON.stringify({ type: 'ERROR', object: new Refusal(410, 'Expired', 'too old resource version') })}\n`;
 }
 
 export function between(random: () => number, { least, most }: { least: number; most: number }): Millis {
