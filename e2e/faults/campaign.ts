@@ -13,7 +13,7 @@ import { type Kind, KINDS, leavesNumbers, NEEDS } from './kinds.ts';
 import { STEPS } from './scenario.ts';
 import { snatching } from './snatch.ts';
 import { differences, someCooldownEnds, stateOf } from './state.ts';
-import { createStrikes } from './strikes.ts';
+import { createStrikes, type Strikes } from './strikes.ts';
 
 export interface Plan {
   readonly seed: number;
@@ -81,6 +81,7 @@ export async function playPlan(arena: Arena, plan: Plan): Promise<Outcome> {
       await sleep(random() < 0.2 ? 1_000 * random() : 200 * random());
       await strikes.pause();
     }
+    await untilAllStruck(history, strikes);
     arena.proxy.calm();
     if (plan.isMended) arena.proxy.mend();
     const never = strikes.never().map((kind) => `Never struck: ${kind}`);
@@ -89,6 +90,24 @@ export async function playPlan(arena: Arena, plan: Plan): Promise<Outcome> {
     return { struck: strikes.struck, complaints: [String(error)] };
   } finally {
     await history.end();
+  }
+}
+
+const ENCORES = 20;
+
+/** Where the machine was so busy that little happened in the scenario, people go on until each kind had its chance. */
+async function untilAllStruck(history: History, strikes: Strikes): Promise<void> {
+  for (let i = 0; i < ENCORES && strikes.never().length > 0; i += 1) {
+    const key = `c/encore-${i}`;
+    await history.play({
+      name: 'one comes, and changes twice',
+      run(on) {
+        on.service(key);
+        for (const turn of ['first', 'second']) on.edit(key, { metadata: { labels: { turn } } });
+      },
+    });
+    await sleep(500);
+    await strikes.pause();
   }
 }
 

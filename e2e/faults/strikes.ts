@@ -5,7 +5,7 @@ import { type Kind, KINDS, type Pause, type Random } from './kinds.ts';
 import { nameOf, type Passing } from './passing.ts';
 import type { Faults, WatchFault } from './proxy.ts';
 
-interface Strikes {
+export interface Strikes {
   /** What struck, in its order. */
   readonly struck: readonly string[];
   /** The kinds that had nothing to strike so far. */
