@@ -30,15 +30,17 @@ interface Shown {
   range?: string | null;
   owner?: string;
   deleted?: boolean;
+  labels?: Record<string, string>;
 }
 
 /** A Service of one port; by default it asks for the range `r`. */
 function web(name: string, nodePort: number, shown: Shown = {}): Recorded {
-  const { message, status = 'True', range = 'r', owner, deleted = false } = shown;
+  const { message, status = 'True', range = 'r', owner, deleted = false, labels = {} } = shown;
   const key = 'k:{"port":80,"protocol":"TCP"}';
   const fieldsV1 = { 'f:spec': { 'f:ports': { [key]: { 'f:nodePort': {} } } } };
   const object: Service = {
     metadata: metadata(name, {
+      labels,
       annotations: range === null ? {} : { 'nodeport-manager.io/range': range },
       managedFields: owner === undefined ? [] : [{ manager: owner, fieldsV1 }],
     }),
@@ -69,10 +71,11 @@ const range = (spec: RangeSpec, name = 'r'): Recorded => ({
 });
 
 /** The Namespace `a`, with or without a default. */
-const namespace = (value?: string): Recorded => ({
+const namespace = (value?: string, labels: Record<string, string> = {}): Recorded => ({
   kind: 'Namespace',
   object: {
     metadata: metadata('a', {
+      labels,
       annotations: value === undefined ? {} : { 'nodeport-manager.io/range': value },
     }),
   },
@@ -200,6 +203,61 @@ describe('the checker finds', () => {
     expect(verdictOn(segment, ours(web('w', 31000, holds(30101))))).toEqual([
       'In segment: a/w (revision 2) is told to hold 30101, which it has not',
     ]);
+  });
+
+  describe('a number given by a range that does not admit the Service', () => {
+    const spans = [{ from: 30100, to: 30109 }];
+    const held = ours(block({ 30100: { state: 'Held', uid: 'w', range: 'r' } }));
+    const given = (spec: RangeSpec, labels: Record<string, string> = {}, ofNamespace = labels) =>
+      verdictOn(
+        theirs(namespace(undefined, ofNamespace)),
+        theirs(range(spec)),
+        theirs(web('w', 1, { labels })),
+        held,
+      );
+    const violation = ['In segment: 30100 was given to a/w (revision 3), which r does not take'];
+
+    test('by the name of its Namespace, or that one’s labels', () => {
+      const namespaceSelector = { matchLabels: { team: 'x' } };
+      expect(given({ ranges: spans, namespaces: ['b'] })).toEqual(violation);
+      expect(given({ ranges: spans, namespaces: ['a'] })).toEqual([]);
+      expect(given({ ranges: spans, namespaces: ['b'], namespaceSelector })).toEqual(violation);
+      expect(given({ ranges: spans, namespaces: ['b'], namespaceSelector }, { team: 'x' })).toEqual([]);
+    });
+
+    test('by its labels, whatever its Namespace is', () => {
+      const among = (operator: string) => ({
+        ranges: spans,
+        namespaces: ['a'],
+        serviceSelector: { matchExpressions: [{ key: 'tier', operator, values: ['web'] }] },
+      });
+      for (const operator of ['In', 'Exists']) {
+        expect(given(among(operator), {}, { tier: 'web' })).toEqual(violation);
+        expect(given(among(operator), { tier: 'web' })).toEqual([]);
+      }
+      for (const operator of ['NotIn', 'DoesNotExist']) {
+        expect(given(among(operator))).toEqual([]);
+        expect(given(among(operator), { tier: 'web' })).toEqual(violation);
+      }
+    });
+
+    test('or that takes nobody new; but not what its holder keeps, or has recorded again', () => {
+      const keeps = [segment, theirs(web('w', 30100)), held, ours(web('w', 30100, holds(30100)))];
+      const closed = theirs(range({ ranges: spans, paused: true, namespaces: ['b'] }));
+      const again = theirs(range({ ranges: spans, paused: true, namespaces: ['c'] }));
+      const passedOn = theirs(block({ 30100: { state: 'Held', uid: 'x', range: 'r' } }));
+      expect(given({ ranges: spans, paused: true })).toEqual(violation);
+      expect(verdictOn(...keeps, closed, again, passedOn, held)).toEqual([]);
+    });
+
+    test('as a promise, too, unless it is told that it holds the number outside', () => {
+      const closed = { ranges: spans, namespaces: ['b'] };
+      expect(verdictOn(theirs(range(closed)), ours(web('w', 30100, holds(30100))))).toEqual([
+        'In segment: a/w (revision 2) is not admitted by r, which it holds from',
+      ]);
+      const outside = { message: 'holds http 30100 outside r: r does not admit namespace a' };
+      expect(verdictOn(theirs(range(closed)), ours(web('w', 30100, outside)))).toEqual([]);
+    });
   });
 
   test('an entry that is released, or passed on, while its owner has the number', () => {

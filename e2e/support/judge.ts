@@ -9,7 +9,8 @@
  *               annotations have changed since
  *   No theft    no write of the controller to a Service that nothing reaches (no annotation of its own, no default of its
  *               Namespace, no Automatic PortRange) or that says none, nor to a number that another manager owns
- *   In segment  what a Service is told to hold `from` a range is on the Service and in that range
+ *   In segment  what a Service is told to hold `from` a range is on the Service and in that range, which admits it; and
+ *               the table grants a number only from a range that admits its Service and is not paused
  *   One owner   the table never passes a number on while its owner lives and has it, nor to rest while it has had it
  *               all the time
  */
@@ -27,6 +28,7 @@ import {
   type RangeSpec,
   type Service,
 } from './objects.ts';
+import { admits, isIn, type Labels } from './segments.ts';
 
 export type Recorded =
   | ({ kind: 'Service' } & Revision<Service>)
@@ -44,6 +46,8 @@ interface World {
   readonly ranges: Map<string, Sayings<RangeSpec>>;
   /** The default of each Namespace. */
   readonly defaults: Map<string, Sayings<string | undefined>>;
+  /** The labels of each Namespace, by its name, and of each Service, by its UID. */
+  readonly labels: Map<string, Sayings<Labels>>;
   readonly viewsLag: number;
   readonly table: Map<number, Entry>;
   /** Numbers that the owner in the table has lost since it was written, perhaps to get them again by chance. */
@@ -73,6 +77,7 @@ export function startJudge(viewsLag = 0): Judge {
     told: new Map(),
     ranges: new Map(),
     defaults: new Map(),
+    labels: new Map(),
     viewsLag,
     table: new Map(),
     forfeited: new Set(),
@@ -86,7 +91,7 @@ export function startJudge(viewsLag = 0): Judge {
       for (const revision of inOrder) {
         if (revision.kind === 'Service') judgeService(world, revision, isOurs(revision));
         else if (revision.kind === 'ConfigMap') judgeBlock(world, revision, isOurs(revision));
-        else if (revision.kind === 'Namespace') noteDefault(world, revision);
+        else if (revision.kind === 'Namespace') noteNamespace(world, revision);
         else noteRange(world, revision);
       }
     },
@@ -114,9 +119,10 @@ function noteRange({ ranges }: World, { object, deleted, at }: Revision<PortRang
   ranges.set(name, noted(ranges.get(name), deleted ? { ranges: [] } : object.spec, at));
 }
 
-function noteDefault({ defaults }: World, { object, at }: Revision<Namespace>): void {
-  const { name, annotations } = object.metadata;
+function noteNamespace({ defaults, labels }: World, { object, at }: Revision<Namespace>): void {
+  const { name, annotations, labels: now = {} } = object.metadata;
   defaults.set(name, noted(defaults.get(name), annotations?.[RANGE_ANNOTATION]?.trim(), at));
+  labels.set(name, noted(labels.get(name), now, at));
 }
 
 function noted<T>(known: Sayings<T> = [], said: T, at: number): Sayings<T> {
@@ -155,6 +161,7 @@ function judgeService(world: World, { object, deleted, at }: Revision<Service>, 
     noTheft(world, before, object, at);
     sticky(world, before, object);
   }
+  world.labels.set(uid, noted(world.labels.get(uid), object.metadata.labels ?? {}, at));
   if (ours) inSegment(world, object, at);
   for (const number of before === undefined ? [] : numbersOf(before)) world.holders.get(number)?.delete(uid);
   for (const number of now) unique(world, object, number, ours);
@@ -162,6 +169,7 @@ function judgeService(world: World, { object, deleted, at }: Revision<Service>, 
     if (!now.includes(number) && world.table.get(number)?.uid === uid) world.forfeited.add(number);
   if (deleted) {
     world.services.delete(uid);
+    world.labels.delete(uid);
     world.told.delete(uid);
     return;
   }
@@ -225,22 +233,33 @@ function holdings(object: Service): { numbers: number[]; from: string | undefine
 }
 
 function inSegment(world: World, object: Service, now: number): void {
-  const { ranges, violations } = world;
+  const { violations } = world;
   const held = holdings(object);
   if (conditionOf(object)?.status !== 'True' || held === undefined) return;
   for (const number of held.numbers) {
     if (!numbersOf(object).includes(number))
       violations.push(`In segment: ${describe(object)} is told to hold ${number}, which it has not`);
-    const specs = held.from === undefined ? [] : visible(world, ranges.get(held.from), now);
-    if (held.from !== undefined && !specs.some((spec) => isIn(spec, number)))
+    if (held.from === undefined) continue;
+    const specs = visible(world, world.ranges.get(held.from), now);
+    if (!specs.some((spec) => isIn(spec, number)))
       violations.push(`In segment: ${describe(object)} is told to hold ${number} from ${held.from}`);
+    else if (!isAdmitted(world, object, held.from, now))
+      violations.push(`In segment: ${describe(object)} is not admitted by ${held.from}, which it holds from`);
   }
 }
 
-function isIn({ ranges, excluded = [] }: RangeSpec, number: number): boolean {
-  const inside = (spans: RangeSpec['ranges']): boolean =>
-    spans.some(({ from, to = from }) => from <= number && number <= to);
-  return inside(ranges) && !inside(excluded);
+/** Whether the PortRange admits the Service, by anything that may have been seen of both. */
+function isAdmitted(world: World, { metadata }: Service, range: string, now: number, isNew = false): boolean {
+  const { namespace = '', uid } = metadata;
+  const labelsOf = (id: string): Labels[] => visible(world, world.labels.get(id), now);
+  const ofNamespace = [...labelsOf(namespace), ...(world.labels.has(namespace) ? [] : [undefined])];
+  return visible(world, world.ranges.get(range), now).some(
+    (spec) =>
+      !(isNew && spec.paused === true) &&
+      ofNamespace.some((namespaceLabels) =>
+        labelsOf(uid).some((labels) => admits(spec, { namespace, namespaceLabels, labels })),
+      ),
+  );
 }
 
 function noteTold({ told }: World, object: Service, ours: boolean): void {
@@ -261,7 +280,7 @@ function ownAnnotations({ metadata }: Service): string {
   return JSON.stringify(own.toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function judgeBlock(world: World, { object, deleted }: Revision<ConfigMap>, ours: boolean): void {
+function judgeBlock(world: World, { object, deleted, at }: Revision<ConfigMap>, ours: boolean): void {
   const first = Number(/^nodeport-table-(\d+)$/.exec(object.metadata.name)?.[1] ?? Number.NaN);
   if (Number.isNaN(first) || deleted) return;
   for (const [key, text] of Object.entries(object.data ?? {})) {
@@ -276,6 +295,7 @@ function judgeBlock(world: World, { object, deleted }: Revision<ConfigMap>, ours
     if (entry === undefined) continue;
     const before = world.table.get(number);
     if (ours && before !== undefined) oneOwner(world, number, before, entry);
+    if (ours) granted(world, number, before, entry, at);
     world.table.set(number, entry);
     if (JSON.stringify(before) !== JSON.stringify(entry)) world.forfeited.delete(number);
   }
@@ -294,6 +314,19 @@ function oneOwner(
     violations.push(`One owner: ${number} went from ${before.service}, which has it, to ${entry.service}`);
   if (entry.state === 'Released' && !forfeited.has(number))
     violations.push(`One owner: ${number} was released, but ${before.service} has it`);
+}
+
+/** A number that the table did not hold for this Service, and that it was not told to hold, is given to it now. */
+function granted(world: World, number: number, before: Entry | undefined, entry: Entry, now: number): void {
+  const object = world.services.get(entry.uid);
+  if (entry.state !== 'Held' || object === undefined || !world.ranges.has(entry.range)) return;
+  if (before?.state === 'Held' && before.uid === entry.uid) return;
+  // Who has held it is recorded again where the table was lost.
+  if (world.told.get(entry.uid)?.has(number) || holdings(object)?.numbers.includes(number)) return;
+  if (!isAdmitted(world, object, entry.range, now, true))
+    world.violations.push(
+      `In segment: ${number} was given to ${describe(object)}, which ${entry.range} does not take`,
+    );
 }
 
 function parse(text: string): Entry | undefined {

@@ -34,7 +34,12 @@ export interface Condition {
 
 export interface Service {
   metadata: Metadata;
-  spec: { type: string; ports: ServicePort[]; healthCheckNodePort?: number };
+  spec: {
+    type: string;
+    ports: ServicePort[];
+    healthCheckNodePort?: number;
+    allocateLoadBalancerNodePorts?: boolean;
+  };
   status: { conditions?: Condition[] };
 }
 
@@ -47,13 +52,18 @@ export interface Namespace {
   metadata: Metadata;
 }
 
+export interface Selector {
+  matchLabels?: Record<string, string>;
+  matchExpressions?: { key: string; operator: string; values?: string[] }[];
+}
+
 export interface RangeSpec {
   ranges: { from: number; to?: number }[];
   excluded?: { from: number; to?: number }[];
   namespaces?: string[];
-  namespaceSelector?: { matchLabels: Record<string, string> };
+  namespaceSelector?: Selector;
   explicitOnly?: { from: number; to?: number }[];
-  serviceSelector?: { matchLabels: Record<string, string> };
+  serviceSelector?: Selector;
   assignment?: string;
   priority?: number;
   strategy?: string;

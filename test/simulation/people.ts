@@ -74,7 +74,9 @@ export const WISHES = [
   '30011=x',
 ];
 
-/** A team changes its mind, or its tool puts back what it had. */
+const TIERS = ['web', 'db', null];
+
+/** A team changes its mind, or its tool puts back what it had; labels, too, by which PortRanges may admit. */
 export function editAnnotations(sim: Simulation, random: Random): void {
   const target = oneOf(sim.services(), random);
   if (target === undefined) return;
@@ -82,7 +84,8 @@ export function editAnnotations(sim: Simulation, random: Random): void {
     [ANNOTATION.range]: oneOf(ASKS, random) ?? null,
     [ANNOTATION.ports]: oneOf(WISHES, random) ?? null,
   };
-  sim.edit(`${target.metadata.namespace}/${target.metadata.name}`, { metadata: { annotations } });
+  const labels = random() < 0.5 ? {} : { tier: oneOf(TIERS, random) ?? null };
+  sim.edit(`${target.metadata.namespace}/${target.metadata.name}`, { metadata: { annotations, labels } });
 }
 
 type RangeEdit = (sim: Simulation, random: Random) => void | Promise<void>;
@@ -139,6 +142,18 @@ function split(spans: readonly PortSpan[]): readonly PortSpan[] {
   );
 }
 
+/** Whom a PortRange admits that is made again: mostly the same. */
+const ADMITTED: readonly Partial<PortRangeSpec>[] = [
+  {},
+  {},
+  {},
+  { namespaces: ['b', 'c'] },
+  { namespaces: ['rival'], namespaceSelector: { matchLabels: { team: 'a' } } },
+  { namespaceSelector: { matchExpressions: [{ key: 'team', operator: 'NotIn', values: ['a'] }] } },
+  { serviceSelector: { matchLabels: { tier: 'web' } } },
+  { serviceSelector: { matchExpressions: [{ key: 'tier', operator: 'DoesNotExist' }] } },
+];
+
 async function made(
   sim: Simulation,
   random: Random,
@@ -149,7 +164,8 @@ async function made(
   if (target === undefined) return;
   sim.request('DELETE', `${RANGES}/${target.metadata.name}`);
   if (pause > 0) await sim.elapse(pause);
-  const { apiVersion, kind, spec } = target;
+  const { apiVersion, kind } = target;
+  const spec = { ...specOf(target), ...oneOf(ADMITTED, random) };
   sim.request('POST', RANGES, { apiVersion, kind, metadata: { name: rename(target.metadata.name) }, spec });
 }
 
