@@ -1,15 +1,13 @@
 import type { Client } from '../e2e/cluster/client.ts';
-import { entriesOf, heldByServices, tableOfHeld } from '../e2e/support/checker.ts';
+import { clusterOf, entriesOf, heldByServices, objectsOf, tableOfHeld } from '../e2e/support/checker.ts';
 import { follow } from '../e2e/support/follow.ts';
 import { type Recorded, startJudge } from '../e2e/support/judge.ts';
+import { unservedIn } from '../e2e/support/served.ts';
 import {
   type ConfigMap,
-  conditionOf,
-  keyOf,
   type Metadata,
   type Namespace,
   type PortRange,
-  RANGE_ANNOTATION,
   RANGES,
   type Service,
   TABLE,
@@ -57,8 +55,6 @@ export async function startRecord(client: Client, signal: AbortSignal): Promise<
     follow<Namespace>(client, '/api/v1/namespaces', signal, (r) => hear({ kind: 'Namespace', ...r })),
     follow<PortRange>(client, RANGES, signal, (r) => hear({ kind: 'PortRange', ...r })),
   ]);
-  const of = <K extends Recorded['kind']>(kind: K): Extract<Recorded, { kind: K }>['object'][] =>
-    [...latest.values()].flatMap((r) => (r.kind === kind ? [r.object] : [])) as never;
   return {
     wrote(answer) {
       byOthers.set(answer.metadata.resourceVersion, performance.now());
@@ -66,11 +62,10 @@ export async function startRecord(client: Client, signal: AbortSignal): Promise<
     },
     revisions: () => revisions,
     quietFor: () => performance.now() - lastAt,
-    services: () => of('Service'),
+    services: () => objectsOf(latest, 'Service'),
     complaintsAtRest: () => [
-      ...disagreements(of('Service'), of('ConfigMap')),
-      ...notDecided(of('Service')),
-      ...notServed(of('Service'), of('PortRange')),
+      ...disagreements(objectsOf(latest, 'Service'), objectsOf(latest, 'ConfigMap')),
+      ...unservedIn({ ...clusterOf(latest), mayLinger: true }),
     ],
     judge(all = false) {
       const until = all ? Number.POSITIVE_INFINITY : performance.now() - JUDGED_AFTER_MS;
@@ -91,20 +86,4 @@ function disagreements(services: readonly Service[], blocks: readonly ConfigMap[
     ...told.filter((each) => !inTable.has(each)).map((each) => `Table = reality: no entry for ${each}`),
     ...held.filter((each) => !onServices.has(each)).map((each) => `Table = reality: nobody has ${each}`),
   ];
-}
-
-function notDecided(services: readonly Service[]): string[] {
-  return services
-    .filter((object) => object.metadata.annotations?.[RANGE_ANNOTATION] !== undefined)
-    .filter((object) => [undefined, 'Pending'].includes(conditionOf(object)?.reason))
-    .map((object) => `Converges: ${keyOf(object)} asks and was not decided`);
-}
-
-/** Who waits for one number of a range that has some. */
-function notServed(services: readonly Service[], ranges: readonly PortRange[]): string[] {
-  const free = new Map(ranges.map(({ metadata, status }) => [metadata.name, Number(status?.['free'] ?? 0)]));
-  return services
-    .filter((object) => conditionOf(object)?.reason === 'RangeExhausted' && object.spec.ports.length === 1)
-    .filter(({ metadata }) => (free.get(metadata.annotations?.[RANGE_ANNOTATION] ?? '') ?? 0) > 0)
-    .map((object) => `Converges: ${keyOf(object)} waits although its range has numbers`);
 }

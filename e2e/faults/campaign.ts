@@ -8,6 +8,7 @@ import { expect } from 'vitest';
 import { randomFrom } from '../../test/simulation/simulation.ts';
 import { ALONE } from '../support/controller.ts';
 import { eventually } from '../support/eventually.ts';
+import { unservedIn } from '../support/served.ts';
 import type { Arena, History } from './arena.ts';
 import { type Kind, KINDS, leavesNumbers, NEEDS } from './kinds.ts';
 import { STEPS } from './scenario.ts';
@@ -122,9 +123,9 @@ async function complaintsAbout(history: History, { kinds }: Plan): Promise<strin
       complaints.push(...linesOf(error).map((line) => `${what}: ${line}`));
     }
   };
-  await hear('Converges', () => isWell(history));
-  await hear('Judge', () => history.checker().verify());
   const mayLinger = kinds.some(leavesNumbers);
+  await hear('Converges', () => isWell(history, mayLinger));
+  await hear('Judge', () => history.checker().verify());
   const before = stateOf(history.checker(), mayLinger);
   const writes = proxy.answered.length;
   await history.kill();
@@ -156,7 +157,7 @@ function linesOf(error: unknown): string[] {
   ];
 }
 
-async function isWell(history: History): Promise<void> {
+async function isWell(history: History, mayLinger: boolean): Promise<void> {
   const end = performance.now() + WELL_WITHIN_MS;
   const left = (): number => Math.max(5_000, end - performance.now());
   const { proxy } = history.arena;
@@ -181,5 +182,7 @@ async function isWell(history: History): Promise<void> {
   }, left());
   const endsSoon = (): boolean => someCooldownEnds(history.checker(), A_FRESH_START_MS);
   await eventually(() => expect(endsSoon(), 'a cooldown ends soon').toBe(false), left());
+  const unserved = (): readonly string[] => unservedIn({ ...history.checker().cluster(), mayLinger });
+  await eventually(() => expect(unserved()).toEqual([]), left());
   await history.rests(left());
 }

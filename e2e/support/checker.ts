@@ -5,6 +5,7 @@ import { writesOf } from './audit.ts';
 import { eventually } from './eventually.ts';
 import { follow } from './follow.ts';
 import { judge, type Recorded } from './judge.ts';
+import type { AtRest } from './served.ts';
 import {
   conditionOf,
   type ConfigMap,
@@ -29,6 +30,8 @@ export interface Checker {
   revisions(key: string): { object: Service; at: number }[];
   /** The table's entries now, by number; what does not parse is left out. */
   table(): Map<number, Entry>;
+  /** All that there is of what a Service is served by, with the time of this machine. */
+  cluster(): AtRest;
   /** The newest resourceVersion seen of each object, by kind/uid. */
   state(): Map<string, string>;
   /** Waits until every Service that was told what it holds has it in the table, and the other way round. */
@@ -67,22 +70,21 @@ export async function startChecker(
     follow<PortRange>(client, SOURCES.PortRange, stop.signal, (r) => record({ kind: 'PortRange', ...r })),
   ]);
 
-  const services = (): Service[] =>
-    [...latest.values()].flatMap((r) => (r.kind === 'Service' ? [r.object] : []));
+  const services = (): Service[] => objectsOf(latest, 'Service');
   const state = (): Map<string, string> =>
     new Map([...latest].map(([id, { object }]) => [id, object.metadata.resourceVersion]));
-  const table = (): Map<number, Entry> =>
-    new Map([...latest.values()].flatMap((r) => (r.kind === 'ConfigMap' ? entriesOf(r.object) : [])));
+  const table = (): Map<number, Entry> => new Map(objectsOf(latest, 'ConfigMap').flatMap(entriesOf));
 
   return {
     service: (key) => services().find((object) => keyOf(object) === key),
     services,
-    ranges: () => [...latest.values()].flatMap((r) => (r.kind === 'PortRange' ? [r.object] : [])),
+    ranges: () => objectsOf(latest, 'PortRange'),
     revisions: (key) =>
       history.flatMap((r) =>
         r.kind === 'Service' && !r.deleted && keyOf(r.object) === key ? [{ object: r.object, at: r.at }] : [],
       ),
     table,
+    cluster: () => clusterOf(latest),
     state,
     untilTableIsTrue: () =>
       eventually(() => expect(tableOfHeld(table())).toEqual(heldByServices(services()))),
@@ -95,6 +97,24 @@ export async function startChecker(
       stop.abort();
       await client.close();
     },
+  };
+}
+
+/** The objects of one kind among the latest revisions. */
+export function objectsOf<K extends Recorded['kind']>(
+  latest: ReadonlyMap<string, Recorded>,
+  kind: K,
+): Extract<Recorded, { kind: K }>['object'][] {
+  return [...latest.values()].flatMap((r) => (r.kind === kind ? [r.object] : [])) as never;
+}
+
+export function clusterOf(latest: ReadonlyMap<string, Recorded>): AtRest {
+  return {
+    services: objectsOf(latest, 'Service'),
+    ranges: objectsOf(latest, 'PortRange'),
+    namespaces: objectsOf(latest, 'Namespace'),
+    blocks: objectsOf(latest, 'ConfigMap'),
+    now: Date.now(),
   };
 }
 

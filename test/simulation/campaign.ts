@@ -2,11 +2,18 @@
  * Histories under faults. A seed says everything: which two kinds of faults, when each strikes, and how the people in
  * it hurry through the scenario instead of waiting until it rests. When the faults are over, all must be well again.
  */
-import type { PortRangeSpec } from '../../src/api/portRange.ts';
-import { RANGES } from '../../e2e/support/objects.ts';
+import {
+  type ConfigMap,
+  type Namespace,
+  type PortRange,
+  RANGES,
+  type Service,
+  TABLE,
+} from '../../e2e/support/objects.ts';
+import { unservedIn } from '../../e2e/support/served.ts';
 import type { Faults } from './faults.ts';
 import { type Kind, KINDS, type Stage } from './kinds.ts';
-import { type Claim, claims, endState, heldByServices, heldInTable, STEPS } from './scenario.ts';
+import { endState, heldByServices, heldInTable, STEPS } from './scenario.ts';
 import { createSimulation, randomFrom, type Simulation } from './simulation.ts';
 
 /** The share of histories with a standby, where the faults do not need one. */
@@ -66,7 +73,7 @@ export async function play(seed: number): Promise<Outcome> {
 
 /** What is wrong with a history that has come to rest: while it went on, in how it ended, and after a fresh start. */
 export async function complaintsAbout(sim: Simulation): Promise<string[]> {
-  const complaints = [...tableAndServices(sim), ...outsideOfItsRange(sim)];
+  const complaints = [...tableAndServices(sim), ...unserved(sim)];
   const before = partsOf(sim);
   const revisions = sim.services().map(({ metadata }) => metadata.resourceVersion);
   for (const each of sim.processes()) each.kill();
@@ -95,21 +102,15 @@ function tableAndServices(sim: Simulation): string[] {
   ];
 }
 
-/** When nothing happens any more, nobody may be told of a range as it was. */
-function outsideOfItsRange(sim: Simulation): string[] {
-  const specs = new Map(
-    sim.list(RANGES).map(({ metadata, spec }) => [metadata.name, spec as unknown as PortRangeSpec]),
-  );
-  const isIn = (number: number, spec: PortRangeSpec | undefined): boolean => {
-    const inOneOf = (spans: PortRangeSpec['ranges'] = []): boolean =>
-      spans.some(({ from, to = from }) => from <= number && number <= to);
-    return inOneOf(spec?.ranges) && !inOneOf(spec?.excluded);
-  };
-  const isWrong = ({ status, from, numbers }: Claim): boolean =>
-    status === 'True' && from !== undefined && !numbers.every((number) => isIn(number, specs.get(from)));
-  return claims(sim)
-    .filter(isWrong)
-    .map(({ key, numbers, from }) => `In segment: ${key} is told to hold ${numbers.join(', ')} from ${from}`);
+function unserved(sim: Simulation): readonly string[] {
+  const all = <T>(path: string): T[] => sim.list(path) as unknown as T[];
+  return unservedIn({
+    services: all<Service>('/api/v1/services'),
+    ranges: all<PortRange>(RANGES),
+    namespaces: all<Namespace>('/api/v1/namespaces'),
+    blocks: all<ConfigMap>(TABLE),
+    now: sim.clock.now(),
+  });
 }
 
 /** Steps are written for a history without faults: what cannot be done in this one is left out. */
