@@ -1,9 +1,10 @@
 /** The net below the watches: what a resync finds, and what a rival did in the moment of a write. */
 import { expect, test } from 'vitest';
 import { RANGES } from '../../e2e/support/objects.ts';
+import { createMetrics } from '../../src/observability/metrics.ts';
 import { numbersOn, ourWrites, table, told } from '../museum/shelf.ts';
 import type { Faults } from './network.ts';
-import { createSimulation } from './simulation.ts';
+import { createSimulation, type LogLine } from './simulation.ts';
 
 const MAPS = '/api/v1/namespaces/nodeport-manager-system/configmaps';
 const BLOCK = `${MAPS}/nodeport-table-30000`;
@@ -28,6 +29,26 @@ test('a table that was deleted while its watch shows nothing is there again afte
   sim.request('DELETE', BLOCK);
   await sim.elapse(700_000);
   expect(table(sim).get(30_000)).toMatchObject({ state: 'Held', service: 'a/web' });
+});
+
+test('an edit of the table that our own write meets first is mended, told and counted', async () => {
+  const metrics = createMetrics();
+  const healed: unknown[] = [];
+  const onLog = ({ audit, port, kind, from }: LogLine): void => {
+    if (audit === 'healed') healed.push([port, kind, from]);
+  };
+  const sim = createSimulation({ seed: 66, faults: deafTo(`${MAPS}?`), metrics, onLog });
+  sim.namespace('a');
+  sim.range('r', 30_000, 30_009);
+  sim.service('a/web', { range: 'r' });
+  sim.start();
+  await sim.rest();
+  sim.request('PATCH', BLOCK, { data: { 30000: null } });
+  sim.service('a/more', { range: 'r' });
+  await sim.elapse(5_000);
+  expect(table(sim).get(30_000)).toMatchObject({ state: 'Held', service: 'a/web' });
+  expect(healed).toEqual([[30_000, 'edited', 'no entry']]);
+  expect(await metrics.registry.metrics()).toContain('nodeport_manager_table_heals_total{kind="edited"} 1');
 });
 
 test('a cluster that is looked through five times is not written to', async () => {

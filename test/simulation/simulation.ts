@@ -88,8 +88,11 @@ export interface Simulation {
   resetConnections(): void;
   /** The apiserver is killed, and back after so long. */
   outage(ms: Millis): void;
-  /** An older snapshot of etcd: all is as it was at that revision, and what was judged after it never happened. */
-  restore(revision: number): void;
+  /**
+   * An older snapshot of etcd: all is as it was at that revision, and what was judged after it never happened. The
+   * apiserver is down for so long; 0: connections break, and none is refused.
+   */
+  restore(revision: number, downFor?: Millis): void;
   /** Lets things happen until `condition` holds. Throws when nothing more happens, or after an hour. */
   until(what: string, condition: () => boolean): Promise<void>;
   elapse(ms: Millis): Promise<void>;
@@ -249,12 +252,12 @@ export function createSimulation(options: SimulationOptions): Simulation {
     stepClock(ms) {
       skew += ms;
     },
-    restore(revision) {
+    restore(revision, downFor = DOWN_FOR) {
       past.push(...verdicts());
       const to = Math.max(1, revision);
       server.restore(to);
       changes = changes.filter((change) => change.revision <= to);
-      outage(DOWN_FOR);
+      outage(downFor);
     },
     resetConnections,
     outage,

@@ -1,5 +1,6 @@
 /** What the order of the first decisions after a start is for. */
 import { expect, test } from 'vitest';
+import { ANNOTATION } from '../../src/api/names.ts';
 import { table, told } from '../museum/shelf.ts';
 import { createSimulation, randomFrom } from './simulation.ts';
 
@@ -65,4 +66,25 @@ test('a start that SIGTERM overtakes while it stamps the table passes no barrier
   expect([...table(sim).keys()]).toEqual([30_000]);
   expect(next.log.join('\n')).not.toContain('barrier passed');
   expect(next.controller.lastSync()).toBeUndefined();
+});
+
+test('after a restart a number goes to who has waited for it by name for longest, not to the eldest', async () => {
+  const sim = createSimulation({ seed: 1 });
+  const asks = { [ANNOTATION.ports]: '30000' };
+  sim.namespace('n');
+  sim.range('r', 30_000, 30_000, { cooldown: '0s' });
+  sim.service('n/foreign', { ports: [{ name: 'http', port: 80, nodePort: 30_000 }] });
+  const former = sim.start();
+  await sim.rest();
+  sim.service('n/eldest');
+  await sim.elapse(5_000);
+  sim.service('n/first', { annotations: asks });
+  await sim.elapse(5_000);
+  sim.edit('n/eldest', { metadata: { annotations: asks } });
+  await sim.rest();
+  await sim.stop(former);
+  sim.remove('n/foreign');
+  sim.start();
+  await sim.rest();
+  expect([told(sim, 'n/first')?.reason, told(sim, 'n/eldest')?.reason]).toEqual(['Assigned', 'PortTaken']);
 });
