@@ -186,7 +186,8 @@ describe('a cluster at rest is not well when', () => {
     expect(
       verdictOn([web('w', { told: 'NoNodePorts: why', type: 'ClusterIP', ports: [{ port: 80 }] })]),
     ).toEqual([]);
-    expect(verdictOn([web('w', { told: 'InvalidRequest: why', asks: { range: 'r,,s' } })])).toEqual([]);
+    for (const range of ['r,,s', 'x'.repeat(64)])
+      expect(verdictOn([web('w', { told: 'InvalidRequest: why', asks: { range } })])).toEqual([]);
   });
 
   test('one is told that it is served, and is not', () => {

@@ -124,7 +124,7 @@ function askedBy(scene: Scene, object: Service): Asked {
 }
 
 const NOT_JUDGED = ['nodeport-manager.io/contiguous', 'nodeport-manager.io/expose'];
-const NAMES = /^[a-z0-9][-a-z0-9]*(, *[a-z0-9][-a-z0-9]*)*$/;
+const NAMES = /^[a-z0-9][-a-z0-9]{0,62}(, *[a-z0-9][-a-z0-9]{0,62}){0,63}$/;
 
 function readRequest(scene: Scene, object: Service, range: string, ports: string | undefined): Asked {
   const names = range.split(/, */);
