@@ -69,8 +69,8 @@ async function settles(history: History): Promise<void> {
 }
 
 /**
- * Returns how many kills struck; after the last step that has one there is nothing new to see. Throws when anything
- * differs from the undisturbed history.
+ * Returns how many kills struck; after the last step that has one there is nothing new to see. Throws when one did not
+ * strike, and when anything differs from the undisturbed history.
  */
 export async function playKilled(
   arena: Arena,
@@ -95,8 +95,11 @@ export async function playKilled(
       await history.play(step);
       const what = `after “${step.name}”${kill === undefined ? '' : `, ${inWords(kill)}`}`;
       const expected = undisturbed.states[i] as State;
+      if (kill !== undefined) {
+        await eventually(async () => expect(await hasStruck(), `${what}: never struck`).toBe(true));
+        struck += 1;
+      }
       await eventually(() => same(what, differences(expected, stateOf(history.checker()))), 60_000);
-      if (await hasStruck()) struck += 1;
     }
     arena.proxy.play({});
     await settles(history);

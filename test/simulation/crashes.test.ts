@@ -1,64 +1,61 @@
 import { describe, expect, test } from 'vitest';
-import type { Faults } from './faults.ts';
+import { differs, killing, type Kill, type Made, madeOn, type Moment, MOMENTS } from './crashes.ts';
 import { endState, STEPS } from './scenario.ts';
-import { createSimulation, type SimProcess } from './simulation.ts';
+import { createSimulation } from './simulation.ts';
 
 const SEED = Number(process.env['SEED'] ?? 1);
-
-const MOMENTS = {
-  before: 'before it is sent on',
-  after: 'after it took effect and before the answer',
-  answered: 'after the answer',
-} as const;
-type Moment = keyof typeof MOMENTS;
 
 interface History {
   /** After each step, up to the one in which the controller was killed. */
   readonly states: readonly unknown[];
+  /** From the beginning to the end of each of them. */
+  readonly made: readonly Made[];
   readonly violations: readonly string[];
-  readonly writes: number;
+  readonly writes: readonly string[];
+  readonly struck: string | undefined;
 }
 
-/** The scenario, with one write at a time, and a kill at that moment of write `at` (counted from 0). */
-async function play(at: number, moment: Moment): Promise<History> {
-  let present: () => SimProcess = () => undefined as unknown as SimProcess;
-  const seen = { before: 0, after: 0, answered: 0 };
-  const faults: Faults = {
-    onWrite(now) {
-      if (now === moment && seen[now] === at) present().kill();
-      seen[now] += 1;
-    },
-  };
+/** The scenario, with one write at a time, as far as the end of the step in which the controller is killed. */
+async function play(kill?: Kill): Promise<History> {
+  const { faults, struck, writes } = killing(kill);
   const sim = createSimulation({ seed: SEED, concurrency: 1, faults });
-  present = sim.supervise();
+  sim.supervise();
   const states: unknown[] = [];
+  const made: Made[] = [];
   for (const step of STEPS) {
     await step.run(sim);
     await sim.rest();
     states.push(endState(sim));
+    made.push(madeOn(sim.server));
     // The same state has the same future.
-    if (at >= 0 && seen[moment] > at) break;
+    if (struck() !== undefined) break;
   }
-  return { states, violations: sim.violations(), writes: seen.before };
+  return { states, made, violations: sim.violations(), writes, struck: struck() };
 }
 
 describe('killed around any write, the controller that starts next', async () => {
-  const undisturbed = await play(-1, 'before');
+  const undisturbed = await play();
 
   test('has a history to be compared with', () => {
     expect(undisturbed.violations).toEqual([]);
-    expect(undisturbed.writes).toBeGreaterThan(150);
+    expect(undisturbed.writes.length).toBeGreaterThan(150);
     expect(undisturbed.states.at(-1)).toMatchSnapshot();
+    const made = Object.keys(undisturbed.made.at(-1) ?? {});
+    expect(made.filter((what) => what.startsWith('change ports ')).length).toBeGreaterThan(20);
+    expect(made.filter((what) => what.startsWith('change condition ')).length).toBeGreaterThan(30);
   });
 
   test.each(Object.keys(MOMENTS) as Moment[])(
-    'comes to the same state: %s',
+    'comes to the same state, by as many writes: %s',
     async (moment) => {
-      for (let at = 0; at < undisturbed.writes; at += 1) {
-        const { states, violations } = await play(at, moment);
-        expect(violations, `killed ${MOMENTS[moment]} of write ${at}`).toEqual([]);
-        const expected = undisturbed.states[states.length - 1];
-        expect(states.at(-1), `killed ${MOMENTS[moment]} of write ${at}`).toEqual(expected);
+      for (const [at, write] of undisturbed.writes.entries()) {
+        const { states, made, violations, struck } = await play({ at, moment });
+        const what = `killed ${MOMENTS[moment]} of write ${at}, ${write}`;
+        expect(struck, what).toBe(write);
+        expect(violations, what).toEqual([]);
+        const last = states.length - 1;
+        expect(states[last], what).toEqual(undisturbed.states[last]);
+        expect(differs(made[last] as Made, undisturbed.made[last] as Made), what).toEqual([]);
       }
     },
     900_000,

@@ -171,8 +171,9 @@ export function endState(sim: Simulation): Readonly<Record<string, readonly unkn
     table: blocksOf(sim).map(({ metadata, data }) => [
       metadata.name,
       Object.entries((data ?? {}) as Record<string, string>).map(([port, text]) => {
-        const { state, service, ports: own, range, request } = JSON.parse(text);
-        return [port, state, service, own, range, request].join(' ');
+        const { state, service, ports: own, range, request, previous = [] } = JSON.parse(text);
+        const former = (previous as { service: string }[]).map((each) => each.service);
+        return [port, state, service, own, range, request, ...former].join(' ');
       }),
     ]),
     ranges: sim.list(RANGES).map(({ metadata, status }) => {
