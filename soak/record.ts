@@ -30,6 +30,8 @@ export interface Record {
   /** Judges what is old enough, or with `all` everything. */
   judge(all?: boolean): void;
   readonly violations: readonly string[];
+  /** Where there may have been revisions that nobody saw: the apiserver was restarted. */
+  readonly gaps: readonly string[];
 }
 
 /** The four watches are not in step: nothing is judged before the others must have told theirs. */
@@ -49,11 +51,13 @@ export async function startRecord(client: Client, signal: AbortSignal): Promise<
     revisions += 1;
     lastAt = performance.now();
   };
+  const gaps: string[] = [];
+  const missed = (what: string): void => void gaps.push(what);
   await Promise.all([
-    follow<Service>(client, '/api/v1/services', signal, (r) => hear({ kind: 'Service', ...r })),
-    follow<ConfigMap>(client, TABLE, signal, (r) => hear({ kind: 'ConfigMap', ...r })),
-    follow<Namespace>(client, '/api/v1/namespaces', signal, (r) => hear({ kind: 'Namespace', ...r })),
-    follow<PortRange>(client, RANGES, signal, (r) => hear({ kind: 'PortRange', ...r })),
+    follow<Service>(client, '/api/v1/services', signal, (r) => hear({ kind: 'Service', ...r }), missed),
+    follow<ConfigMap>(client, TABLE, signal, (r) => hear({ kind: 'ConfigMap', ...r }), missed),
+    follow<Namespace>(client, '/api/v1/namespaces', signal, (r) => hear({ kind: 'Namespace', ...r }), missed),
+    follow<PortRange>(client, RANGES, signal, (r) => hear({ kind: 'PortRange', ...r }), missed),
   ]);
   return {
     wrote(answer) {
@@ -75,6 +79,7 @@ export async function startRecord(client: Client, signal: AbortSignal): Promise<
       for (const [revision, at] of byOthers) if (at < until - JUDGED_AFTER_MS) byOthers.delete(revision);
     },
     violations: judge.violations,
+    gaps,
   };
 }
 

@@ -142,7 +142,7 @@ test(
         complaints.push(...complaintsAboutGrowth(samples, JUDGED_FROM * MINUTES * 60));
       console.info(`\n${tableOf(samples, notes)}\n`);
       console.info(
-        `${stage.record.revisions()} revisions judged; ${rateOf(samples, 'requests').toFixed(1)} requests a second, ` +
+        `${stage.record.revisions()} revisions judged, with ${stage.record.gaps.length} gaps; ${rateOf(samples, 'requests').toFixed(1)} requests a second, ` +
           `${rateOf(samples, 'writes').toFixed(1)} of them writes; processes that ended: ${stage.replicas.ends.join(', ') || 'none'}`,
       );
       await keep(cluster);

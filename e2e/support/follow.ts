@@ -15,13 +15,15 @@ const AGAIN_MS = 50;
 /**
  * Tells every revision of every object under `path` until the signal, through outages of the apiserver.
  * Resolves when the first list has been told. Where the server no longer has the revisions in between (410), the
- * next list stands for them.
+ * next list stands for them, and `missed` is told what it shows: of those objects there may have been more revisions.
+ * What came and went meanwhile, nobody knows.
  */
 export async function follow<T extends { metadata: Metadata }>(
   client: Client,
   path: string,
   signal: AbortSignal,
   tell: (revision: Revision<T>) => void,
+  missed: (what: string) => void,
 ): Promise<void> {
   const known = new Map<string, T>();
   // A CRD that is Established may still answer 429 "storage is (re)initializing".
@@ -29,7 +31,7 @@ export async function follow<T extends { metadata: Metadata }>(
   void (async () => {
     while (!signal.aborted) {
       try {
-        position ??= await relist(client, path, known, tell);
+        position ??= await catchUp(client, path, known, tell, missed);
         position = await watchFrom(client, path, position, signal, known, tell);
       } catch (error) {
         if (error instanceof ApiError && error.status === 410) position = undefined;
@@ -37,6 +39,24 @@ export async function follow<T extends { metadata: Metadata }>(
       await sleep(AGAIN_MS);
     }
   })();
+}
+
+async function catchUp<T extends { metadata: Metadata }>(
+  client: Client,
+  path: string,
+  known: Map<string, T>,
+  tell: (revision: Revision<T>) => void,
+  missed: (what: string) => void,
+): Promise<string> {
+  const changed: string[] = [];
+  const position = await relist(client, path, known, (revision) => {
+    const { namespace, name } = revision.object.metadata;
+    changed.push(namespace === undefined ? name : `${namespace}/${name}`);
+    tell(revision);
+  });
+  if (changed.length > 0)
+    missed(`${path}: of ${changed.join(', ')} nothing between two views, up to revision ${position}`);
+  return position;
 }
 
 /** Returns where the next watch begins; undefined: the position is no longer served. */
