@@ -143,16 +143,12 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     for (const { key, uid } of holders.get(port) ?? []) if (uid !== owner) concerned.add(key);
   }
 
-  /** Somebody took or let go of the number before our eyes: what made the apiserver refuse it is known, or over. */
-  function endRefusal(port: Port): void {
-    resting.forgive(port);
-  }
-
   function forgetHolder(port: Port, uid: string): void {
     const left = (holders.get(port) ?? []).filter((owner) => owner.uid !== uid);
     if (left.length > 0) holders.set(port, left);
     else holders.delete(port);
-    endRefusal(port);
+    // What made the apiserver refuse it is over.
+    resting.forgive(port);
     settleBit(port);
   }
 
@@ -181,7 +177,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     const isNewcomer = before !== undefined && gone.size === 0;
     for (const port of after === undefined ? [] : numbersOf(after)) {
       if (gone.delete(port) || after === undefined) continue;
-      endRefusal(port);
+      // What made the apiserver refuse it is known.
+      resting.forgive(port);
       holders.set(port, [...(holders.get(port) ?? []), { key: after.key, uid: after.uid }]);
       settleBit(port);
       if (isNewcomer) newcomers.set(after.uid, now);
@@ -280,6 +277,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     revision: () => revision,
     isFreeFor,
     entriesOf: entries.heldBy,
+    isPromised: (port) => promised.has(port),
     returnable(owner, ports) {
       const former = entries.releasedBy(owner.key);
       if (former === undefined) return [];

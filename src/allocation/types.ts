@@ -99,6 +99,8 @@ export interface LedgerView {
   isFreeFor(port: Port, owner: Owner, ports: readonly ServicePort[]): boolean;
   /** The numbers that the table gives to this Service, by number. */
   entriesOf(uid: string): ReadonlyMap<Port, Entry>;
+  /** Reserved by a decision for a Service that has not been decided anew since: its write may be under way, or done. */
+  isPromised(port: Port): boolean;
   /** Numbers this namespace/name held before that it may have back now, the latest first. */
   returnable(owner: Owner, ports: readonly ServicePort[]): readonly Port[];
   /** Nobody who can be served has asked for this number before this Service. */

@@ -4,10 +4,12 @@
  *
  *   the table has an owner of another UID there ──► ask: who is not there any more is gone
  *   our last write to it was not answered       ──► ask: what is there now is the least that the watch must show
- *   our last write to it is not shown yet       ──► wait: the watch will bring it, and the key with it
+ *   the table gives it a number that is not     ──► ask, once for each state of it that is shown: it has lost the
+ *   shown, and that was not given just now          number, or the watch has skipped how it got it
+ *   our last write to it is not shown yet       ──► wait: the watch will bring it, or a resync, and the key with it
  */
 import type { Ledger } from '../allocation/ledger.ts';
-import type { ServiceView } from '../api/service.ts';
+import { numbersOf, type ServiceView } from '../api/service.ts';
 import type { Clock } from '../kube/clock.ts';
 import { compareResourceVersions } from '../kube/store.ts';
 
@@ -33,6 +35,8 @@ export function createFreshness(clock: Pick<Clock, 'now'>): Freshness {
   const writtenAt = new Map<string, string>();
   /** Services whose last write was not answered. */
   const unanswered = new Set<string>();
+  /** Of Services that do not show all that the table gives them: the state that was compared with the live one. */
+  const compared = new Map<string, string>();
 
   function answered(key: string, live: ServiceView | undefined): void {
     unanswered.delete(key);
@@ -46,7 +50,15 @@ export function createFreshness(clock: Pick<Clock, 'now'>): Freshness {
         return (live) => {
           for (const uid of former) if (uid !== live?.uid) ledger.gone(uid, clock.now());
         };
-      return service !== undefined && unanswered.has(key) ? (live) => answered(key, live) : undefined;
+      if (service === undefined) return undefined;
+      const { resourceVersion } = service;
+      if (!lacksNumbers(ledger, service)) compared.delete(key);
+      else if (compared.get(key) !== resourceVersion)
+        return (live) => {
+          compared.set(key, resourceVersion);
+          answered(key, live);
+        };
+      return unanswered.has(key) ? (live) => answered(key, live) : undefined;
     },
     isBehind({ key, resourceVersion }) {
       if (compareResourceVersions(resourceVersion, writtenAt.get(key) ?? '') < 0) return true;
@@ -58,7 +70,18 @@ export function createFreshness(clock: Pick<Clock, 'now'>): Freshness {
     forget(key) {
       writtenAt.delete(key);
       unanswered.delete(key);
+      compared.delete(key);
     },
-    clear: () => writtenAt.clear(),
+    clear() {
+      writtenAt.clear();
+      compared.clear();
+    },
   };
+}
+
+function lacksNumbers(ledger: Ledger, service: ServiceView): boolean {
+  const shown = numbersOf(service);
+  for (const port of ledger.entriesOf(service.uid).keys())
+    if (!shown.includes(port) && !ledger.isPromised(port)) return true;
+  return false;
 }

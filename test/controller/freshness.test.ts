@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { createFreshness } from '../../src/controller/freshness.ts';
 import { desk, NOW, service } from '../allocation/fixtures.ts';
 
@@ -36,4 +36,38 @@ test('what the table gives to another UID is released only when the apiserver sa
   expect(d.ledger.entry(30_100)?.state).toBe('Held');
   freshness.doubt(d.ledger, web.key, undefined)?.({ ...web, uid: 'u-later' });
   expect(d.ledger.entry(30_100)?.state).toBe('Released');
+});
+
+describe('a number that the table gives to a Service which does not show it', () => {
+  const elsewhere = service(['http:80 31000']);
+  function taken() {
+    const d = desk();
+    const web = d.serve(elsewhere);
+    return { d, web, freshness: createFreshness(clock) };
+  }
+
+  test('may have been skipped by the watch: the live Service is looked at, once for each state that is shown', () => {
+    const { d, web, freshness } = taken();
+    const stale = d.see({ ...elsewhere, resourceVersion: '40' });
+    const learn = freshness.doubt(d.ledger, web.key, stale);
+    learn?.({ ...web, resourceVersion: '50' });
+    expect(freshness.doubt(d.ledger, web.key, stale)).toBeUndefined();
+    expect(freshness.isBehind(stale)).toBe(true);
+    expect(freshness.doubt(d.ledger, web.key, { ...stale, resourceVersion: '51' })).toBeDefined();
+  });
+
+  test('was lost where the live Service is as shown: it is decided from that', () => {
+    const { d, web, freshness } = taken();
+    const shown = d.see({ ...elsewhere, resourceVersion: '50' });
+    freshness.doubt(d.ledger, web.key, shown)?.(shown);
+    expect(freshness.doubt(d.ledger, web.key, shown)).toBeUndefined();
+    expect(freshness.isBehind(shown)).toBe(false);
+  });
+
+  test('was just given where we did that: nobody is asked', () => {
+    const d = desk();
+    const web = d.see(elsewhere);
+    d.fold(web);
+    expect(createFreshness(clock).doubt(d.ledger, web.key, web)).toBeUndefined();
+  });
 });

@@ -54,6 +54,35 @@ test('One owner: a standby whose watches have fallen silent lists everything ane
   expect(await complaintsAbout(sim)).toEqual([]);
 });
 
+test('One owner: what a standby was never shown of a Service does not release the number that it got since', async () => {
+  let watches = 0;
+  const sim = createSimulation({
+    seed: 1,
+    replicas: 2,
+    // The second to watch Services is told of none that changes, and of every bookmark.
+    faults: {
+      onWatch: ({ path }) =>
+        path.includes('/services') && ++watches === 2 ? { do: 'drop', odds: 1 } : undefined,
+    },
+  });
+  sim.namespace('a');
+  sim.range('one', 30_000, 30_000, { cooldown: '0s' });
+  sim.range('two', 30_010, 30_010, { cooldown: '0s' });
+  const leader = sim.start();
+  sim.service('a/web', { range: 'two' });
+  await sim.rest();
+  sim.start();
+  await sim.elapse(5_000);
+  sim.edit('a/web', { metadata: { annotations: { 'nodeport-manager.io/range': 'one' } } });
+  // A bookmark comes meanwhile, so that it seems to have seen all there is.
+  await sim.elapse(120_000);
+  expect(sim.services().map(({ spec }) => spec)).toMatchObject([{ ports: [{ nodePort: 30_000 }] }]);
+  leader.kill();
+  await sim.elapse(900_000);
+  expect(sim.services().map(({ spec }) => spec)).toMatchObject([{ ports: [{ nodePort: 30_000 }] }]);
+  expect(sim.violations()).toEqual([]);
+});
+
 test('a standby that has kept in touch takes over with a fresh list of the table alone', async () => {
   const { sim, leader, standby, listed } = await twoReplicas();
   const before = listed.length;
