@@ -6,7 +6,8 @@
  *   refusals of the apiserver (until …)           ──► resting  ┤
  *   blocks of the table that cannot be read       ──► unreadable
  *
- * A Held entry whose Service does not have the number is a reservation. What a call changed is collected and
+ * A Held entry whose Service does not have the number is a reservation; a promise, while the decision that made it is the
+ * Service's latest. What a call changed is collected and
  * fetched with `drain`: entries to write to the table, numbers that became free, numbers to count again.
  * Nothing here does I/O or reads a clock: times come in as arguments.
  */
@@ -124,7 +125,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     const before = entries.get(port);
     if (before !== undefined) recounted.add(before.range);
     if (entry !== undefined) recounted.add(entry.range);
-    if (entry?.state !== 'Held' || entry.uid !== before?.uid) endPromise(port);
+    const stays = entry?.state === 'Held' && entry.uid === before?.uid;
+    if (!stays && promised.delete(port)) wakeOthersOn(port, before?.uid);
     entries.set(port, entry);
     resting.end(port);
     if (entry?.state === 'Released') resting.begin(port, endOfRest(entry, now), now);
@@ -136,10 +138,8 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     put(port, entry, now);
   }
 
-  /** Whoever shows the number may be recorded now. */
-  function endPromise(port: Port): void {
-    if (!promised.delete(port)) return;
-    const owner = entries.get(port)?.uid;
+  /** Whoever else shows the number may be recorded now. */
+  function wakeOthersOn(port: Port, owner: string | undefined): void {
     for (const { key, uid } of holders.get(port) ?? []) if (uid !== owner) concerned.add(key);
   }
 
@@ -306,7 +306,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
     fold(service, decision, now) {
       if (decision.do === 'defer') return;
       standInLine(service, decision, now);
-      for (const port of entries.heldBy(service.uid).keys()) endPromise(port);
+      const before = [...entries.heldBy(service.uid).keys()].filter((port) => promised.delete(port));
       const holds =
         decision.do === 'refuse' ? decision.holds : decision.do === 'ignore' ? undefined : decision;
       endEntries(service, decision, holds?.grants ?? [], now);
@@ -317,6 +317,7 @@ export function createLedger(options: { cooldownOf: (range: string) => Millis })
         if (holds !== undefined && !(decision.do === 'refuse' && isRecorded))
           record(service, holds, grant, now, decision.check);
       }
+      for (const port of before) if (!promised.has(port)) wakeOthersOn(port, service.uid);
     },
 
     restore: put,

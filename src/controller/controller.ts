@@ -30,6 +30,7 @@ import { compiledOnDemand } from './compiled.ts';
 import { changesAdmission, changesDecisions, inOrder } from './inputs.ts';
 import { createJournal } from './journal.ts';
 import type { JournalObserver } from './journalTypes.ts';
+import { createLanes } from './lanes.ts';
 import { createLoop } from './loop.ts';
 import { type ConflictKind, createConflictWatch, type Drifting } from './conflicts.ts';
 import { type Mandate, selfAppointed } from './mandate.ts';
@@ -163,6 +164,8 @@ export function createController(options: ControllerOptions): Controller {
   });
 
   const queue = createWorkqueue({ clock, random, observer: observer.workqueue });
+  const around = { services, namespaces, ranges: ranges.get };
+  const lanes = createLanes(around);
   const writes = new PQueue({ concurrency: options.concurrency });
   const audit = createAudit({ clock, log, events, services, observer: observer.audit });
   const journal = createJournal({
@@ -182,13 +185,12 @@ export function createController(options: ControllerOptions): Controller {
       options.onFatal(`table block ${block} carries the stamp ${stamp}: another leader is at work`),
   });
   const loop = createLoop({
+    ...around,
     clock,
-    services,
-    namespaces,
     queue,
+    lanes,
     journal,
     writes,
-    ranges: ranges.get,
     seed: options.seed,
     settler: createSettler({ transport, events, clock }),
     audit,
@@ -252,8 +254,7 @@ export function createController(options: ControllerOptions): Controller {
   }
 
   function touchAll(all: Iterable<ServiceView>): void {
-    if (ledger !== undefined)
-      for (const service of inOrder(all, ledger, { namespaces, ranges: ranges.get })) loop.touch(service);
+    if (ledger !== undefined) for (const service of inOrder(all, ledger, around)) loop.touch(service);
   }
 
   portRanges.subscribe(({ before, after }) => {
@@ -320,8 +321,9 @@ export function createController(options: ControllerOptions): Controller {
     }
     tooOld = 0;
     loop.open();
-    const around = { services, namespaces, ranges: ranges.get };
-    for (const { key, ...how } of keysAtStart(around, next)) queue.add(key, how);
+    // Whatever became ready before is among these, and stands where it belongs.
+    queue.reset();
+    for (const { key, ...how } of keysAtStart({ ...around, lanes }, next)) queue.add(key, how);
     counted = next;
     status.touch(ranges.get().keys());
     lastSync = clock.now();
@@ -336,7 +338,7 @@ export function createController(options: ControllerOptions): Controller {
   async function lead(signal: AbortSignal): Promise<void> {
     const following = caches.followTable(signal);
     runBarrier(caches.refreshed);
-    const parts = { clock, random, services, namespaces, ranges: ranges.get, queue, journal, onResync };
+    const parts = { ...around, clock, random, queue, lanes, journal, onResync };
     const { listAgain } = caches;
     void resyncEvery(options.resyncPeriod, { ...parts, ledger: () => ledger, listAgain }, signal);
     await following;

@@ -1,4 +1,4 @@
-import type { Range, RangeSource } from '../allocation/range.ts';
+import { admits, type Range, type RangeSource } from '../allocation/range.ts';
 import { isMalformed, rangesAsked, readRequest } from '../allocation/request.ts';
 import type { LedgerView, NamespaceView } from '../allocation/types.ts';
 import { LABELS, ownedSince } from '../api/managedFields.ts';
@@ -56,14 +56,6 @@ export function concernsUs(
   );
 }
 
-/** Services take turns by the range that they ask first, so that a burst on one range does not starve another's. */
-export function laneOf(service: ServiceView, { namespaces, ranges }: Surroundings): string {
-  const request = readRequest(service, namespaces.get(service.namespace), ranges());
-  return request === null || isMalformed(request) || request.ranges === 'auto'
-    ? ''
-    : (request.ranges[0] ?? '');
-}
-
 /** In the order in which they are asked: holders, then who names numbers (who waits for one since long first), then the others, each by age. */
 export function inOrder(
   services: Iterable<ServiceView>,
@@ -71,25 +63,23 @@ export function inOrder(
   around: Surroundings,
 ): ServiceView[] {
   const rank = (service: ServiceView): number => {
-    if (takesAny(service, ledger)) return 2;
-    return service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0 ? 0 : 1;
+    if (service.condition?.status === 'True' || ledger.entriesOf(service.uid).size > 0) return 0;
+    return service.annotations[ANNOTATION.ports] === undefined ? 2 : 1;
   };
   return [...services]
     .filter((service) => concernsUs(service, ledger, around))
     .toSorted((a, b) => rank(a) - rank(b) || namedSince(a) - namedSince(b) || byAge(a, b));
 }
 
-/** It holds nothing and names no numbers: any of a range will do. */
-export function takesAny({ uid, condition, annotations }: ServiceView, ledger: LedgerView): boolean {
-  const holds = condition?.status === 'True' || ledger.entriesOf(uid).size > 0;
-  return !holds && annotations[ANNOTATION.ports] === undefined;
-}
-
-/** The names of the ranges that it asks, in order. */
+/** The PortRanges that it asks, in order, as far as they exist and admit it: what others have of these concerns it. */
 export function rangesAskedBy(service: ServiceView, { namespaces, ranges }: Surroundings): readonly string[] {
   const namespace = namespaces.get(service.namespace);
   const request = readRequest(service, namespace, ranges());
-  return request === null || isMalformed(request) ? [] : rangesAsked(request, service, namespace, ranges());
+  if (request === null || isMalformed(request)) return [];
+  return rangesAsked(request, service, namespace, ranges()).filter((name) => {
+    const range = ranges().get(name);
+    return range !== undefined && admits(range, service, namespace);
+  });
 }
 
 /** Who waits for a number since then is asked before those who name it later, also after a restart. */

@@ -25,8 +25,9 @@ import type { Workqueue } from '../kube/workqueue.ts';
 import type { Port } from '../ports/portSet.ts';
 import type { Audit } from './audit.ts';
 import { createFreshness, type Learn } from './freshness.ts';
-import { concernsUs, laneOf, type Surroundings } from './inputs.ts';
+import { concernsUs, type Surroundings } from './inputs.ts';
 import type { Journal, Writing } from './journalTypes.ts';
+import type { Lanes } from './lanes.ts';
 import { type Outcome, type Settler, shows, wishOf } from './settle.ts';
 import { createWaitingList, type WaitingList } from './waiting.ts';
 
@@ -50,6 +51,7 @@ export interface LoopParts extends Surroundings {
   /** For the strategy Random. */
   readonly seed: string;
   readonly queue: Workqueue;
+  readonly lanes: Lanes;
   readonly journal: Journal;
   readonly settler: Settler;
   /** Limits how many writes to Services are under way. */
@@ -94,7 +96,7 @@ interface Task {
 }
 
 export function createLoop(parts: LoopParts): Loop {
-  const { clock, services, queue, journal, settler, writes, audit } = parts;
+  const { clock, services, queue, lanes, journal, settler, writes, audit } = parts;
   const waiting = createWaitingList(parts.onWaiting);
   const freshness = createFreshness(clock);
   let ledger: Ledger | undefined;
@@ -147,7 +149,7 @@ export function createLoop(parts: LoopParts): Loop {
   function absorb(of: Ledger): Writing {
     const changes = of.drain(parts.ranges());
     const { entries, transitions, wake } = changes;
-    for (const key of wake) queue.add(key, { lane: laneOfKey(key), first: 'in lane' });
+    for (const key of wake) queue.add(key, { lane: () => lanes.of(key), first: 'in lane' });
     if (changes.touched.size > 0) parts.onTouched(changes);
     const writing = journal.write(entries);
     // Only a closed journal rejects: then we are stopping.
@@ -158,11 +160,6 @@ export function createLoop(parts: LoopParts): Loop {
         () => undefined,
       );
     return writing;
-  }
-
-  function laneOfKey(key: string): string {
-    const service = services.get(key);
-    return service === undefined ? '' : laneOf(service, parts);
   }
 
   /** The table says so now; unless it was found to have another owner there, and our reservation is lost. */
@@ -209,6 +206,7 @@ export function createLoop(parts: LoopParts): Loop {
     const service = services.get(key);
     const learn = freshness.doubt(of, key, service);
     if (learn !== undefined) return lookThen(key, learn);
+    lanes.passed(key);
     if (service === undefined) {
       freshness.forget(key);
       waiting.forget(key);
@@ -245,7 +243,7 @@ export function createLoop(parts: LoopParts): Loop {
         learn(live);
         queue.done(key);
         // The watch may have shown all there is already; where it has not, it will.
-        if (services.get(key)?.uid === live?.uid) queue.add(key);
+        if (services.get(key)?.uid === live?.uid) queue.add(key, { lane: () => lanes.of(key) });
         end();
       },
       (error: unknown) => {
@@ -359,7 +357,7 @@ export function createLoop(parts: LoopParts): Loop {
   }
 
   function touch(service: ServiceView): void {
-    queue.add(service.key, { lane: laneOf(service, parts) });
+    queue.add(service.key, { lane: () => lanes.of(service.key) });
   }
 
   return {

@@ -4,8 +4,9 @@ import type { Clock, Millis } from '../kube/clock.ts';
 import { sleep } from '../kube/clock.ts';
 import type { Store } from '../kube/store.ts';
 import type { AddOptions, Workqueue } from '../kube/workqueue.ts';
-import { concernsUs, inOrder, laneOf, rangesAskedBy, type Surroundings, takesAny } from './inputs.ts';
+import { concernsUs, inOrder, type Surroundings } from './inputs.ts';
 import type { Journal } from './journalTypes.ts';
+import type { Lanes } from './lanes.ts';
 
 /**
  * Resync: now and then everything is listed and looked at again, as if it had just changed. In a healthy cluster it
@@ -18,6 +19,7 @@ export async function resyncEvery(
     random: () => number;
     services: Store<ServiceView>;
     queue: Workqueue;
+    lanes: Lanes;
     journal: Journal;
     ledger: () => Ledger | undefined;
     /** Resolves when everything was listed anew; perhaps never after the signal. */
@@ -42,34 +44,22 @@ export async function resyncEvery(
 
 /** Every Service that concerns us, and every owner in the table whose Service is not shown. */
 function* keysToLookAt(
-  parts: Surroundings & { services: Store<ServiceView> },
+  parts: Surroundings & { services: Store<ServiceView>; lanes: Lanes },
   ledger: Ledger,
 ): Generator<{ key: string; lane: string }> {
   for (const service of parts.services.values()) {
-    if (concernsUs(service, ledger, parts)) yield { key: service.key, lane: laneOf(service, parts) };
+    if (concernsUs(service, ledger, parts)) yield { key: service.key, lane: parts.lanes.of(service.key) };
   }
   for (const key of ownersNotShown(parts.services, ledger)) yield { key, lane: '' };
 }
 
-/**
- * What is looked at first: holders and who names numbers before all others, then by age. Who asks a range that nobody
- * asks together with another takes turns with who asks others, now and later. Between ranges that are asked together
- * the order tells who gets which, and is to be the same after every start: all of these stand in one line.
- */
+/** What is looked at first: owners that may be gone, then everybody who is there. */
 export function* keysAtStart(
-  parts: Surroundings & { services: Store<ServiceView> },
+  parts: Surroundings & { services: Store<ServiceView>; lanes: Lanes },
   ledger: Ledger,
 ): Generator<{ key: string } & AddOptions> {
   for (const key of ownersNotShown(parts.services, ledger)) yield { key, first: 'of all' };
-  const services = inOrder(parts.services.values(), ledger, parts);
-  const takers = services.filter((service) => takesAny(service, ledger));
-  const lists = takers.map((service) => rangesAskedBy(service, parts));
-  const together = new Set(lists.filter(({ length }) => length > 1).flat());
-  const alone = new Set(takers.filter((_, i) => !lists[i]?.some((range) => together.has(range))));
-  for (const service of services) {
-    const { key } = service;
-    yield alone.has(service) ? { key, lane: laneOf(service, parts) } : { key, first: 'of all' };
-  }
+  yield* parts.lanes.begin(inOrder(parts.services.values(), ledger, parts));
 }
 
 /** namespace/name of owners in the table whose Service, by UID, the watch does not show. */

@@ -26,8 +26,8 @@ export interface WorkqueueObserver {
 }
 
 export interface AddOptions {
-  /** Lanes take turns. The lane of a key is the one of its latest add. @default '' */
-  lane?: string;
+  /** Lanes take turns. A key stays in its lane while it is ready; computed only for one that is not. @default '' */
+  lane?: string | (() => string);
   /** Before the others of its lane, or before all lanes. A key that is ready gains precedence by this, never loses it. */
   first?: First | undefined;
 }
@@ -48,6 +48,8 @@ export interface Workqueue {
    * @param notBefore a reading of clock.monotonic(); counts if it is later, up to ten minutes from now
    */
   retry(key: string, notBefore?: Millis): void;
+  /** Forgets what is ready or waits its backoff, and all backoffs. */
+  reset(): void;
   /** Starts the key's backoff over: its work has succeeded. */
   forget(key: string): void;
   /** Keys that are ready. */
@@ -114,6 +116,7 @@ export function createWorkqueue(options: Options): Workqueue {
     take: (max) => take(queue, max),
     done: (name) => done(queue, name),
     retry: (name, notBefore) => retry(queue, name, notBefore),
+    reset: () => reset(queue),
     forget: (name) => void queue.failures.delete(name),
     get depth() {
       return queue.line.depth;
@@ -136,7 +139,7 @@ function add(queue: Queue, name: string, { lane = '', first }: AddOptions = {}):
   }
   // Several adds during one processing are one.
   key.first = foremost(key.again ? key.first : undefined, first);
-  key.lane = lane;
+  key.lane = typeof lane === 'string' ? lane : lane();
   if (key.state === 'processing') key.again = true;
   else makeReady(queue, key);
 }
@@ -237,11 +240,16 @@ function secondsIn(queue: Queue, key: Key): number {
   return (queue.clock.monotonic() - key.since) / 1000;
 }
 
-function close(queue: Queue): void {
-  queue.closed = true;
+function reset(queue: Queue): void {
   for (const [name, key] of queue.keys) {
     key.wake?.();
     if (key.state !== 'processing') queue.keys.delete(name);
   }
   queue.line.clear();
+  queue.failures.clear();
+}
+
+function close(queue: Queue): void {
+  queue.closed = true;
+  reset(queue);
 }

@@ -226,6 +226,20 @@ describe('a number that was just given, and the watch shows another Service on i
   });
 });
 
+test('two Services that are both on two numbers, and each to be written, do not wake each other for ever', () => {
+  const d = desk();
+  const a = d.see(service(['http:80 30100 kubectl', 'http2:80/UDP 0', 'x:90 30101 kubectl'], { name: 'a' }));
+  const b = d.see(service(['http:80 30101 kubectl', 'http2:80/UDP 0', 'x:90 30100 kubectl'], { name: 'b' }));
+  d.restore(30_100, held('uid-a', 'a'));
+  d.restore(30_101, held('uid-b', 'b'));
+  let ready: readonly string[] = ['a/a', 'a/b', 'a/a'];
+  for (let i = 0; i < 10 && ready.length > 0; i += 1) {
+    for (const key of ready) d.fold(key === 'a/a' ? a : b);
+    ready = d.wake();
+  }
+  expect(ready).toEqual([]);
+});
+
 describe('the apiserver refuses a number', () => {
   test('kubernetes #32987: another is tried, and the refused one again after 1, 2, 4 … 30 s', () => {
     const d = desk({ r: { ranges: [{ from: 30_100 }] } });

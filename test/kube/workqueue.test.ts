@@ -107,6 +107,26 @@ describe('order', () => {
     expect(q.take(2)).toEqual(['a', 'c']);
   });
 
+  test('a lane is computed only for a key that is to stand in one', () => {
+    const { queue: q } = queue();
+    let computed = 0;
+    const lane = (): string => `x${(computed += 1)}`;
+    for (let i = 0; i < 5; i++) q.add('a', { lane, first: 'in lane' });
+    expect(computed).toBe(1);
+  });
+
+  test('reset forgets what is ready or waits its backoff, and not what is in work', () => {
+    const { queue: q, clock } = queue();
+    for (const key of ['a', 'b', 'c']) q.add(key);
+    q.take(2);
+    q.retry('a');
+    q.reset();
+    expect([q.depth, q.processing, clock.pending]).toEqual([0, 1, 0]);
+    q.done('b');
+    q.add('c');
+    expect(q.take(9)).toEqual(['c']);
+  });
+
   test('what was first once is not so for ever, and precedence during processing counts for the next turn', () => {
     const { queue: q } = queue();
     q.add('a', { first: 'of all' });

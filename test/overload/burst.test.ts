@@ -66,6 +66,30 @@ test('nor after the 2,000 that were created while no controller ran', async () =
   await oneBeside(sim, served, 0.1);
 }, 60_000);
 
+test('nor one that was created behind them while no controller ran', async () => {
+  const sim = twoTeams();
+  burst(sim);
+  sim.service('a/single', { range: 'calm' });
+  const served = servedIn(sim);
+  sim.start();
+  await sim.until('served', () => served.has('single'));
+  expect(served.size).toBeLessThanOrEqual(MOST_BEFORE);
+}, 60_000);
+
+test('nor is it otherwise because a stranger names both ranges, which do not admit it', async () => {
+  const sim = twoTeams();
+  sim.namespace('stranger');
+  for (const name of ['busy', 'calm'])
+    sim.request('PATCH', `/apis/nodeport-manager.io/v1alpha1/portranges/${name}`, {
+      spec: { namespaces: ['a'] },
+    });
+  sim.service('stranger/both', { range: 'busy,calm' });
+  burst(sim);
+  const served = servedIn(sim);
+  sim.start();
+  await oneBeside(sim, served, 0.1);
+}, 60_000);
+
 test('nor after the 2,000 that waited until their PortRange grew', async () => {
   const sim = twoTeams(0);
   const served = servedIn(sim);
