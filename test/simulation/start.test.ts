@@ -91,6 +91,7 @@ test('after a restart a number goes to who has waited for it by name for longest
   sim.start();
   await sim.rest();
   expect([told(sim, 'n/first')?.reason, told(sim, 'n/eldest')?.reason]).toEqual(['Assigned', 'PortTaken']);
+});
 
 /** More than two rounds: some have not been looked at when the newcomer comes. */
 const MANY = 600;
