@@ -54,6 +54,8 @@ test-long: build ## properties and faults over 10,000 histories each, 200 of rea
 	SEED=$(or $(SEED),0) RUNS=$(or $(RUNS),200) vitest run --project e2e e2e/faults/campaign
 	AT=$(or $(AT),all) vitest run --project e2e e2e/faults/crashes
 	SERVICES=5000 vitest run --project e2e e2e/overload/burst
+	RUNS=10 vitest run --project e2e e2e/leader/takeover
+	EVERY=1 vitest run --project unit test/simulation/leaders
 
 mutants: deps ## deliberate defects, each of which named tests must notice
 	@node scripts/mutants.ts

@@ -32,7 +32,10 @@ export interface LeaseObserver {
 /** By how much a pause is stretched at most, as client-go's JitterFactor. */
 export const JITTER = 1.2;
 
-/** Half the renewDeadline, as client-go: one request that hangs leaves time for another. */
+/**
+ * Half the renewDeadline, as client-go: one request that hangs leaves time for another. A second at least, for an apiserver
+ * that is busy, but never more than the deadline.
+ */
 export function requestTimeout(renewDeadline: Millis): Millis {
-  return Math.max(renewDeadline / 2, 1_000);
+  return Math.min(Math.max(renewDeadline / 2, 1_000), renewDeadline);
 }

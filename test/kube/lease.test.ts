@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { requestTimeout } from '../../src/kube/leaseOptions.ts';
 import { candidate, GET, leaseServer, OTHER, POST, PUT, WATCH } from './leaseServer.ts';
 import { until } from './rig.ts';
 import { end, event, reset, status, stream } from './scriptedServer.ts';
@@ -225,4 +226,12 @@ describe('a candidate', () => {
     expect(it.spec()).toMatchObject({ leaseTransitions: 5 });
     expect(it.lease()?.metadata.annotations).toMatchObject({ term: '1' });
   });
+});
+
+test.each([
+  [500, 500],
+  [1_500, 1_000],
+  [7_000, 3_500],
+])('a request of an election with a renewDeadline of %i ms ends within %i ms', (deadline, timeout) => {
+  expect(requestTimeout(deadline)).toBe(timeout);
 });

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { complaintOf, floorsOf, growthOf, type Point } from '../../soak/growth.ts';
+import { complaintsAboutGrowth } from '../../soak/samples.ts';
 import { randomFrom } from '../simulation/simulation.ts';
 
 const TOLERANCE = { share: 0.05, amount: 5 };
@@ -59,4 +60,12 @@ test('a floor is the lowest point of its window', () => {
     { at: 10, value: 1 },
     { at: 40, value: 8 },
   ]);
+});
+
+test('sockets come and go with the load; more than can be in use is a leak', () => {
+  const sample = { pid: 7, leads: true, rss: 100, heap: 20, queue: 0, lag: 5, requests: 1, writes: 1 };
+  const using = (most: number) =>
+    Array.from({ length: 160 }, (_, i) => ({ ...sample, at: 5 * i, sockets: i > 80 ? most : 6 }));
+  expect(complaintsAboutGrowth(using(48), 0)).toEqual([]);
+  expect(complaintsAboutGrowth(using(65), 0)).toEqual(['process 7 has 65 sockets, more than 64']);
 });
