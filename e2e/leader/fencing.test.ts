@@ -37,9 +37,23 @@ function served(prefix: string): string[] {
     .filter((key) => key.startsWith(prefix));
 }
 
+/**
+ * Stopped between the look at the clock and the send, it sends that one write when it goes on: the other leader has served
+ * that Service meanwhile, and the apiserver refuses what was made from an older one.
+ */
+async function expectNoEffect(late: readonly string[]): Promise<void> {
+  expect(late.length, late.join()).toBeLessThanOrEqual(1);
+  const names = late.map((write) => /\/services\/([^/]+)/.exec(write)?.[1]);
+  const isRefused = async (): Promise<void> => {
+    const refused = (await world().writes()).filter(({ code }) => code === 409).map(({ name }) => name);
+    expect(refused).toEqual(expect.arrayContaining(names));
+  };
+  await eventually(isRefused);
+}
+
 describe('a leader stopped in the middle of work (SIGSTOP) past its lease, and continued', () => {
   test(
-    `writes nothing any more and exits 1; the other has served everybody, ${RUNS} times`,
+    `changes nothing any more and exits 1; the other has served everybody, ${RUNS} times`,
     async () => {
       for (let run = 1; run <= RUNS; run += 1) {
         const prefix = `a-dev/stopped-${run}-`;
@@ -58,7 +72,7 @@ describe('a leader stopped in the middle of work (SIGSTOP) past its lease, and c
         const before = recorded.writes.length;
         stopped.signal('SIGCONT');
         expect(await stopped.exited).toBe(1);
-        expect(recorded.writes.slice(before)).toEqual([]);
+        await expectNoEffect(recorded.writes.slice(before));
         expect(recorded.writes.length).toBeGreaterThan(SERVICES / 10);
         expect((await stopped.logs()).at(-1)).toMatchObject({
           msg: 'fatal: stopping',
