@@ -136,12 +136,9 @@ export function createSettler(parts: { transport: Transport; events: EventRecord
     try {
       const left = leaves.length > 0 || numbers.size === 0 ? leaves : numbersGone(service, grants);
       // Who was refused shows False already, and is not to show something new at each try.
-      if (left.length > 0 && service.condition?.reason !== 'RefusedByApiserver') {
-        now = await writeCondition(service, now, {
-          reason: 'Pending',
-          message: `moves from ${left.join(', ')}`,
-        });
-      }
+      const pending: Verdict = { reason: 'Pending', message: `moves from ${left.join(', ')}` };
+      if (left.length > 0 && service.condition?.reason !== 'RefusedByApiserver' && !shows(now, pending))
+        now = await writeCondition(service, now, pending);
       if (numbers.size > 0) now = await writePorts(service, now, numbers);
       if (!shows(now, verdict)) now = await writeCondition(service, now, verdict);
     } catch (error) {

@@ -99,6 +99,16 @@ describe('a Service that is to have a number', () => {
     ]);
   });
 
+  test('and was killed when it had said that it moves, does not say so again', async () => {
+    const pending = { ...assigned('moves from 30105'), status: 'Unknown', reason: 'Pending' };
+    const all = await settled(
+      raw(6, 30_105, pending),
+      { [SPEC]: [json(raw(7, 30_100, pending))], [STATUS]: [json(raw(8, 30_100))] },
+      [30_105],
+    );
+    expect(sent(all)).toEqual([SERVICE, `${SERVICE}/status`]);
+  });
+
   test('and moves, says so before the old number goes', async () => {
     const holder = raw(5, 30_105, assigned('holds http 30105 from r'));
     const all = await settled(
